@@ -76,6 +76,10 @@ test-kubernetes: setup kubernetes  ## whole moves on a whole Kubernetes alone
 test-slow: setup  ## the slow tests alone: millions of rows, twenty kills, networks away for 20 s
 	$(PYTEST) -m slow
 
+.PHONY: verify-proof
+verify-proof: setup  ## 1,000 changes behind the verification's back, and 100 passes without, under load (half an hour)
+	VERIFY_ROUNDS=20 VERIFY_CLEAN=50 nice -n 10 $(BIN)/pytest tests/e2e/test_injections.py -n 0 -s
+
 .PHONY: test-fast
 test-fast: setup  ## tests for the daily loop: no whole moves, nothing slow
 	$(PYTEST) -m "not slow" --ignore tests/e2e

@@ -1,1 +1,1 @@
-"""Abort and cleanup: act on the databases of a Ferry without a running copier. Called by the CLI."""
+"""Abort, cleanup and comparison: use the databases of a Ferry without a running copier. Called by the CLI."""

@@ -31,7 +31,7 @@ COMMANDS = {
         "verbs", "cutover", "Approve the cutover: writes move to the target as soon as every gate is passed."
     ),
     "abort": Place("verbs", "abort", "Stop permanently, allow writes on the source again, keep the target."),
-    "verify": Place("verify", "verify", "Ask for a verification pass now, and wait for its result."),
+    "verify": Place("verify", "verify", "Compare the tables of a running Ferry again, or of a manifest."),
     "cleanup": Place(
         "verbs",
         "cleanup",

@@ -1,14 +1,17 @@
-"""``ferry verify``: has a running Ferry compare its tables again, and waits for the result."""
+"""``ferry verify``: has a running Ferry compare its tables again and waits for that, or compares without a run."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from ferry_core.api.report import Phase, Report, Stage
+from ferry_core.cli import inputs
 from ferry_core.cli.client import ControlClient
 from ferry_core.cli.verbs import client, server_options
-from ferry_core.errors import ExitCode, FerryError
+from ferry_core.errors import ConfigError, ExitCode, FerryError
 from ferry_core.reasons import Reason
 
 LOOK_SECONDS = 0.5
@@ -16,19 +19,68 @@ ENDED = (Stage.COMPLETED.value, Phase.FAILED.value, Phase.ABORTED.value)
 
 
 @click.command()
+@click.option(
+    "-f",
+    "--file",
+    "files",
+    type=inputs.FilePath,
+    multiple=True,
+    metavar="FILE",
+    help="Manifest: compare its tables on both servers, without a run.",
+)
+@click.option("--secrets-dir", type=inputs.FilePath, metavar="DIR", help="As for ferry run; with -f.")
 @server_options
+@click.option("--full", is_flag=True, help="All tables; the default.")
 @click.option("--table", "tables", multiple=True, metavar="SCHEMA.TABLE", help="Only this table; may be repeated.")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the result.")
-def verify(server: str, token_file: Path | None, *, tables: tuple[str, ...], wait: bool) -> ExitCode:
-    """Ask for a verification pass now.
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the result of a run's pass.")
+@click.option("--output", type=click.Choice(("text", "json")), default="text", show_default=True, help="With -f.")
+def verify(
+    *,
+    files: tuple[Path, ...],
+    secrets_dir: Path | None,
+    server: str,
+    token_file: Path | None,
+    full: bool,
+    tables: tuple[str, ...],
+    wait: bool,
+    output: str,
+) -> ExitCode:
+    """Have a running Ferry compare its tables now; with -f compare those of a manifest, without a run.
 
-    Exits with 0 if all rows are equal, perhaps because some were copied again, with 65 if rows differ.
+    Exits with 0 if all rows are equal, also if a run has copied some again; with 65 if rows differ; with 75 if that is
+    not known.
     """
+    if full and tables:
+        raise ConfigError(Reason.USAGE, "--full compares all tables, --table some: leave one of them out")
+    _refuse_mixed(offline=bool(files))
+    if files:
+        return _compare(files, secrets_dir, tables, output)
     control = client(server, token_file)
     before = control.status().verification.rows_differing if wait else 0
     asked = control.ask_for_pass(tables)
     click.echo(asked.message)
     return _result(control, asked.request, before) if wait else ExitCode.DONE
+
+
+def _refuse_mixed(*, offline: bool) -> None:
+    """Refuse an option that would be ignored."""
+    given = click.get_current_context().get_parameter_source
+    others = ("server", "token_file", "wait") if offline else ("secrets_dir", "output")
+    wrong = [f"--{name.replace('_', '-')}" for name in others if given(name) is ParameterSource.COMMANDLINE]
+    if wrong:
+        fits = "is for a Ferry that runs; leave it or -f out" if offline else "goes with -f FILE"
+        raise ConfigError(Reason.USAGE, f"{' and '.join(wrong)} {fits}")
+
+
+def _compare(files: Sequence[Path], secrets_dir: Path | None, tables: Sequence[str], output: str) -> ExitCode:
+    from ferry_core.admin.compare import compare
+    from ferry_core.manifest import load
+
+    found = compare(load(files, secrets_dir, to_run=False), tables)
+    click.echo(found.as_json() if output == "json" else found.as_text())
+    if found.differing:
+        return ExitCode.DATA
+    return ExitCode.TEMPORARY if found.undecided or found.unfinished else ExitCode.DONE
 
 
 def _result(control: ControlClient, request: int, differing_before: int) -> ExitCode:

@@ -5,7 +5,8 @@ all of them. So tables with few keys share one statement, which gives one sum fo
 rows are (see ``checksum``); the caller compares the other keys row by row. Used by ``verifier`` and ``last_check``.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ferry_core.cancellation import Cancellation
@@ -17,6 +18,8 @@ from ferry_core.verify.narrow import KEYS_PER_STATEMENT, check_keys
 from ferry_core.verify.sessions import ReadSessions
 from ferry_core.verify.unproven import Batch
 
+TURN_SECONDS = 60.0
+"""How long a comparison is retried."""
 TABLES_PER_STATEMENT = 32
 COLUMNS_PER_STATEMENT = 1000
 """Each adds some 100 bytes to the statement, which must fit into a packet."""
@@ -86,3 +89,29 @@ def differences_of(part: Part, sessions: ReadSessions, cancelled: Cancellation, 
     return sessions.retrying(
         lambda: check_keys(table, part.keys, sessions.source(table), sessions.target), cancelled, seconds
     )
+
+
+def compare_keys(
+    sessions: ReadSessions, keys: Mapping[Table, Sequence[KeyLiterals]], cancelled: Cancellation
+) -> dict[Table, list[Difference]]:
+    """The differing rows among these, by table."""
+    parts = (part for table, its in keys.items() for part in parts_of(table, its))
+    return by_table(
+        difference
+        for group in grouped(parts)
+        for part in doubtful(group, sessions, cancelled, TURN_SECONDS)
+        for difference in differences_of(part, sessions, cancelled, TURN_SECONDS)
+    )
+
+
+def by_table(differences: Iterable[Difference]) -> dict[Table, list[Difference]]:
+    """The differences of each table."""
+    found: defaultdict[Table, list[Difference]] = defaultdict(list)
+    for difference in differences:
+        found[difference.table].append(difference)
+    return dict(found)
+
+
+def keys_of(differences: Sequence[Difference]) -> list[KeyLiterals]:
+    """Each key once."""
+    return list(dict.fromkeys(difference.key for difference in differences))

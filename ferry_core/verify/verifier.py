@@ -16,7 +16,6 @@ not pending, for which the same holds.
 """
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -29,7 +28,16 @@ from ferry_core.reasons import Reason
 from ferry_core.tables.table import ALL_ROWS, ALL_ROWS_RAW, KeyLiterals, Table
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.final_pass import ROWS_PER_CHUNK, FinalPass, Progress
-from ferry_core.verify.groups import Part, differences_of, doubtful, grouped, parts_of, parts_of_batch
+from ferry_core.verify.groups import (
+    TURN_SECONDS,
+    Part,
+    by_table,
+    compare_keys,
+    doubtful,
+    grouped,
+    keys_of,
+    parts_of_batch,
+)
 from ferry_core.verify.last_check import SLICE_SECONDS, check_groups, late
 from ferry_core.verify.sessions import ConnectSource, ConnectTarget, ReadSessions
 from ferry_core.verify.unproven import MAX_BYTES, Batch, UnprovenKeys
@@ -42,9 +50,6 @@ KEYS_PER_TURN = 5000
 
 DIFFERING_KEYS_FOUND = 32
 """How many keys ``prove_some`` isolates in a batch that differs; the others wait for its next turn."""
-
-TURN_SECONDS = 60.0
-"""How long a comparison is retried."""
 
 IsPending = Callable[[TableMove, RowKey], bool]
 WaitFlushed = Callable[[Sequence[TableMove]], object]
@@ -162,7 +167,7 @@ class Verifier:
         wait_flushed: WaitFlushed,
     ) -> tuple[Mapping[Table, Sequence[Difference]], set[Difference]]:
         """Candidates that still differ, by table, and which of all stayed the same. The others are equal."""
-        differing, steady = _by_table(candidates), set(candidates)
+        differing, steady = by_table(candidates), set(candidates)
         with ReadSessions(self._connect_source, self._connect_target) as sessions:
             for _ in range(CONFIRM_ROUNDS):
                 # A table whose only key was named: to wait for its copy may take as long as it is written to.
@@ -171,22 +176,10 @@ class Verifier:
                 if not differing:
                     break
                 wait_flushed([moves[table] for table in differing])
-                keys = {table: _keys_of(found) for table, found in differing.items()}
-                differing = self._compare(sessions, keys, cancelled)
+                keys = {table: keys_of(found) for table, found in differing.items()}
+                differing = compare_keys(sessions, keys, cancelled)
                 steady.intersection_update(chain.from_iterable(differing.values()))
         return differing, steady
-
-    def _compare(
-        self, sessions: ReadSessions, keys: Mapping[Table, Sequence[KeyLiterals]], cancelled: Cancellation
-    ) -> dict[Table, list[Difference]]:
-        """The differing rows among these, by table."""
-        parts = (part for table, its in keys.items() for part in parts_of(table, its))
-        return _by_table(
-            difference
-            for group in grouped(parts)
-            for part in doubtful(group, sessions, cancelled, TURN_SECONDS)
-            for difference in differences_of(part, sessions, cancelled, TURN_SECONDS)
-        )
 
     def compare_again(
         self, cancelled: Cancellation, progress: Progress, moves: Sequence[TableMove] | None = None, workers: int = 0
@@ -200,10 +193,10 @@ class Verifier:
         result = self._pass(chosen, workers or self._workers).run(cancelled, progress)
         for move in result.overflowed:
             self.unproven.give_up(move)
-        by_table = _by_table(result.candidates)
+        candidates = by_table(result.candidates)
         found: dict[TableMove, Sequence[KeyLiterals]] = {}
         for move in chosen:
-            keys = _keys_of(by_table.get(move.table, []))
+            keys = keys_of(candidates.get(move.table, []))
             named = self.unproven.named(move, set(keys), by_events=True)
             if keys := [key for key in keys if key not in named]:
                 self.suspect(move, keys)
@@ -248,7 +241,7 @@ class Verifier:
         while batches:
             part = batches.pop()
             table = part.move.table
-            differing = self._compare(self._background, {table: part.literals()}, cancelled).get(table)
+            differing = compare_keys(self._background, {table: part.literals()}, cancelled).get(table)
             if not differing:
                 proof.proven += self.unproven.proven(part)
             elif len(part.keys) > 1 and found < DIFFERING_KEYS_FOUND:
@@ -328,14 +321,3 @@ def row_key(move: TableMove, key: KeyLiterals) -> RowKey:
 
 def _all_rows(_: bytes) -> KeyLiterals:
     return ALL_ROWS
-
-
-def _by_table(differences: Iterable[Difference]) -> dict[Table, list[Difference]]:
-    found: defaultdict[Table, list[Difference]] = defaultdict(list)
-    for difference in differences:
-        found[difference.table].append(difference)
-    return dict(found)
-
-
-def _keys_of(differences: Sequence[Difference]) -> list[KeyLiterals]:
-    return list(dict.fromkeys(difference.key for difference in differences))
