@@ -149,6 +149,11 @@ class UnprovenKeys:
             decode = held.decode
         return {literals for key in keys if (literals := literals_of(key, decode)) in wanted}
 
+    def newest(self, move: TableMove, key: RowKey) -> int:
+        """Number of the newest event of this key; 0: it is proven."""
+        with self._lock:
+            return move.unproven.keys.get(key, 0)
+
     def holds(self, move: TableMove, keys: Iterable[RowKey]) -> list[RowKey]:
         """Those of ``keys`` that are unproven now, in this form."""
         with self._lock:

@@ -11,9 +11,8 @@ from ferry_core.api.choices import OnMismatch, VerifyMode
 from ferry_core.cancellation import Cancellation
 from ferry_core.intent.pass_requests import PassRequests
 from ferry_core.moves.move import TableMove
-from ferry_core.tables.table import KeyLiterals
+from ferry_core.tables.table import ALL_ROWS_RAW, KeyLiterals
 from ferry_core.verify.unproven import UnprovenKeys
-from ferry_core.verify.verifier import row_key
 
 SHORTEST_PAUSE_SECONDS = 30.0
 PAUSE_FACTOR = 4.0
@@ -52,27 +51,35 @@ class Passes:
         self._next = 0.0
         self._begun = wanted.requests().newest  # the first pass answers the requests before it
         self._suspects: dict[TableMove, Sequence[KeyLiterals]] = {}
+        self._whole: dict[TableMove, int] = {}
+        """Suspected tables that are copied whole, with the number of their newest event then."""
 
     @property
     def undecided(self) -> bool:
         """Whether rows that a pass has found are not known yet to be equal, copied again, or changed by the source."""
+        for move, newest in list(self._whole.items()):
+            if self._unproven.newest(move, ALL_ROWS_RAW) != newest:
+                del self._whole[move]
         for move, keys in list(self._suspects.items()):
-            rows = {row_key(move, key): key for key in keys}
-            left = {rows[row] for row in self._unproven.holds(move, rows)}
+            held = set(self._unproven.holds(move, keys))
+            left = {key for key in keys if key in held}
             left -= self._unproven.named(move, left, by_events=True)
             if left:
                 self._suspects[move] = tuple(left)
             else:
                 del self._suspects[move]
-        return bool(self._suspects)
+        return bool(self._suspects or self._whole)
 
     def due(self) -> Due | None:
         """The pass to begin now, if any. Tables that are unproven as a whole get another one anyway."""
         requests = self._wanted.requests()
-        compared = [move for move in self._moves if move.copied and not move.unproven.whole]
+        moves = [*self._moves]
+        compared = [move for move in moves if move.copied and not move.unproven.whole]
         if requests.newest > self._begun:
-            asked = [move for move in compared if requests.names(move.id, self._begun)]
-            return Due(asked, requests.newest, complete=len(asked) == len(compared))
+            asked = [move for move in moves if requests.names(move.id, self._begun)]
+            if not set(asked) <= set(compared):
+                return None
+            return Due(asked, requests.newest, complete=len(asked) == len(moves))
         continuous = self._wanted.mode is VerifyMode.CONTINUOUS
         if continuous and time.monotonic() >= self._next and not self._wanted.paused():
             return Due(compared)
@@ -85,7 +92,11 @@ class Passes:
     def ended(self, seconds: float, suspects: Mapping[TableMove, Sequence[KeyLiterals]] | None = None) -> None:
         """A pass of that many seconds has ended, and found these rows."""
         self._next = time.monotonic() + max(SHORTEST_PAUSE_SECONDS, PAUSE_FACTOR * seconds)
-        self._suspects |= suspects or {}
+        for move, keys in (suspects or {}).items():
+            if move.table.whole:
+                self._whole[move] = self._unproven.newest(move, ALL_ROWS_RAW)
+            else:
+                self._suspects[move] = keys
 
     def interrupted(self, due: Due) -> None:
         """It begins again as soon as it may."""

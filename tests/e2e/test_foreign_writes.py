@@ -73,6 +73,18 @@ def test_rows_that_others_change_are_found_on_request(cli: FerryCli) -> None:
         assert_equal_tables(cli.pair.source, cli.pair.target, f"{cli.schema}.t")
 
 
+def test_a_table_without_a_key_is_copied_again(cli: FerryCli) -> None:
+    table = f"`{cli.schema}`.log"
+    cli.pair.source.execute(f"CREATE TABLE {table} (v VARCHAR(20))", f"INSERT INTO {table} VALUES ('x'), ('x'), ('y')")
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        write(cli, "DELETE FROM log WHERE v = 'x' LIMIT 1")
+        process.post("verify", {"tables": [f"{cli.schema}.log"]})
+        status = process.wait_status(lambda status: status["verification"]["requestsAnswered"] == 1)
+        assert counted(status) == (1, 1)
+        assert_equal_tables(cli.pair.source, cli.pair.target, f"{cli.schema}.log")
+
+
 def test_a_repair_that_does_not_hold_names_another_writer(cli: FerryCli) -> None:
     """Here a trigger, which also writes after each repair."""
     with cli.process() as process:

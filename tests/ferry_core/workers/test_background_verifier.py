@@ -14,6 +14,7 @@ from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.errors import ConnectionLost, DataError, RetriableError, Terminated
 from ferry_core.intent.pass_requests import PassRequests
+from ferry_core.moves.move import MoveState
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
 from ferry_core.verify.difference import Difference, DifferenceKind
@@ -41,6 +42,7 @@ class VerifierRig:
 
     def __init__(self, source_end: Callable[[], StreamMark]) -> None:
         MOVE.unproven.whole = False
+        MOVE.state = MoveState.FOLLOWING
         self.buffer = ChangeBuffer(mark(1))
         self.ending = Cancellation()
         self.verifier = Mock()
