@@ -66,6 +66,9 @@ class PolicyNamespace:
         line = ("create", "--dry-run=server", "-f", "-")
         return self._kubectl(*line, user=user, given=self._ferry(name), check=False)
 
+    def delete(self, user: str) -> tuple[bool, str]:
+        return self._kubectl("delete", "ferry", "orders", "--dry-run=server", user=user, check=False)
+
     def _ferry(self, name: str) -> Object:
         return {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "metadata": {"name": name}, "spec": SPEC}
 
@@ -126,6 +129,13 @@ def test_only_an_account_that_may_create_pods_can_create_a_ferry(team: PolicyNam
     assert not taken
     assert "only who may create Pods" in said
     taken, said = team.create("owner", "new")
+    assert taken, said
+
+
+def test_a_ferry_can_be_deleted_by_an_account_that_cannot_create_pods(team: PolicyNamespace) -> None:
+    """kube-apiserver evaluates the policy itself: no operator runs here."""
+    team.grant("cleaner", ["delete"], "ferries", "mysqlferry.io")
+    taken, said = team.delete("cleaner")
     assert taken, said
 
 
