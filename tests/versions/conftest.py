@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from hack.servers import Release
-from tests.support.servers import Pair, ServerPool
+from tests.support.servers import Flag, Pair, ServerPool
+
+STOCK = " without GTIDs"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -18,9 +20,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.fixture
 def versions(request: pytest.FixtureRequest, server_pool: ServerPool) -> Iterator[Pair]:
-    """A source of the first release and a target of the second."""
+    """A source of the first release, perhaps with MySQL's stock setting, and a target of the second."""
     source, target = request.param
-    pair = Pair(server_pool.start(Release(source), {}), server_pool.start(Release(target), {}))
+    stock: dict[str, Flag] = {"gtid_mode": False, "enforce_gtid_consistency": False} if source.endswith(STOCK) else {}
+    release = Release(source.removesuffix(STOCK))
+    pair = Pair(server_pool.start(release, stock), server_pool.start(Release(target), {}))
     yield pair
     server_pool.end(pair.source)
     server_pool.end(pair.target)

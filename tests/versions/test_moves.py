@@ -14,6 +14,8 @@ MYSQL = (
     ("mysql-8.0.33", "mysql-9.7"),
     ("mysql-9.7", "mysql-8.0.33"),
     ("mysql-9.7", "mysql-9.7"),
+    ("mysql-8.0.15 without GTIDs", "mysql-9.7"),
+    ("mysql-8.0.33 without GTIDs", "mysql-9.7"),
 )
 MARIADB = (
     ("mariadb-10.5", "mariadb-10.11"),
