@@ -15,7 +15,7 @@ from ferry_core.schema.tokens import readings
 from ferry_core.tables.nullable import may_become_null
 from ferry_core.tables.patterns import matches
 from ferry_core.tables.table import SUPPORTED_ENGINES, WITHOUT_TRANSACTIONS, Table, TableName
-from ferry_core.tables.whole import add_key, counter, estimated_seconds, no_longer_whole
+from ferry_core.tables.whole import add_key, counter, estimated_seconds, no_longer_whole, size
 from ferry_core.text import shortlist
 
 _WHY = {
@@ -52,7 +52,7 @@ def _without_key(context: PreflightContext) -> Iterator[Finding]:
     keys = tuple((table.source, counter(table)) for table in whole if _may_have_rule(context, table))
     if slow:
         needs = [
-            f"{table.id} needs about {estimated_seconds(table):.0f} s under the lock ({add_key(table)})"
+            f"{table.id} ({size(table)}) needs about {estimated_seconds(table):.0f} s under the lock ({add_key(table)})"
             for table in slow
         ]
         told = warning(

@@ -17,6 +17,11 @@ def estimated_seconds(table: Table) -> float:
     return max(rows / ROWS_PER_SECOND, rows * table.average_row_bytes / BYTES_PER_SECOND)
 
 
+def size(table: Table) -> str:
+    """According to the server's statistics, for a message."""
+    return f"about {table.rows_estimated:,} rows, {table.rows_estimated * table.average_row_bytes / 1e6:,.0f} MB"
+
+
 def no_longer_whole(table: Table) -> str:
     """What has the table copied by its key, as an instruction."""
     if table.copied_whole:
