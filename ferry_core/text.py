@@ -1,4 +1,5 @@
-"""Text of messages: lists that end with the number of further items, addresses, and names that cannot forge a line.
+"""Text of messages: numbers with their nouns, lists that end with the number of further items, addresses, and names
+that cannot forge a line.
 
 Used wherever a message names many things, and where text reaches a log or a terminal.
 """
@@ -17,6 +18,11 @@ def shortlist(items: Collection[object], most: int, separator: str = ", ", rest:
 def host_port(host: str, port: int) -> str:
     """``host:port``; an IPv6 address is in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 table``, ``1234 tables``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def printable(text: str) -> str:

@@ -20,6 +20,7 @@ from ferry_core.manifest import load
 from ferry_core.reasons import Reason
 from ferry_core.tables.patterns import exactly
 from ferry_core.tables.table import TableName
+from ferry_core.text import counted
 
 
 class Result(Protocol):
@@ -105,7 +106,7 @@ def draw(results: Sequence[Result], console: Console) -> None:
     table.add_column("CHECK: REASON AND FIX", overflow="fold")
     quiet = [one for one in results if one.status == "passed" and not one.message]
     if quiet:
-        said = f"{len(quiet)} checks with nothing to say (--output json lists them)"
+        said = f"{counted(len(quiet), 'check')} with nothing to say (--output json lists them)"
         table.add_row(Text("passed", style=_STYLES["passed"]), Text("both"), Text(said))
     for one in sorted((one for one in results if one not in quiet), key=_last_if_failed):
         reason = "" if one.status == "passed" or one.reason == Reason.PASSED else f"{one.reason}: "
@@ -147,12 +148,16 @@ def rules(results: Sequence[Result]) -> Iterator[str]:
 
 def verdict(results: Sequence[Result]) -> str:
     """The last line: what to do next, and how many checks ended how."""
-    counted = {status: sum(1 for one in results if one.status == status) for status in _STYLES}
-    left = f", {counted['skipped']} could not run" if counted["skipped"] else ""
-    shown = "passed", "warning", "acknowledged"
-    also = ", ".join(f"{counted[status]} {status}" for status in shown if counted[status])
+    by_status = {status: sum(1 for one in results if one.status == status) for status in _STYLES}
+    left = f", {by_status['skipped']} could not run" if by_status["skipped"] else ""
+    parts = {
+        "passed": f"{by_status['passed']} passed",
+        "warning": counted(by_status["warning"], "warning"),
+        "acknowledged": f"{by_status['acknowledged']} acknowledged",
+    }
+    also = ", ".join(text for status, text in parts.items() if by_status[status])
     also = f" ({also})" if also else ""
-    if counted["failed"]:
-        made = len(results) - counted["skipped"]
-        return f"{counted['failed']} of {made} checks failed{left}: fix these, then run the check again{also}"
-    return f"{len(results)} checks, none failed{left}{also}"
+    if by_status["failed"]:
+        made = len(results) - by_status["skipped"]
+        return f"{by_status['failed']} of {made} checks failed{left}: fix these, then run the check again{also}"
+    return f"{counted(len(results), 'check')}, none failed{left}{also}"

@@ -22,7 +22,7 @@ from ferry_core.errors import ConfigError, ExitCode
 from ferry_core.preflight.result import CheckResult, Status
 from ferry_core.reasons import Reason
 from ferry_core.tables.patterns import exactly
-from ferry_core.text import shortlist
+from ferry_core.text import counted, shortlist
 
 if TYPE_CHECKING:
     from ferry_core.manifest import LoadedFerry
@@ -133,7 +133,7 @@ def _show(loaded: "LoadedFerry") -> list[str]:
         seen = survey(endpoint)
         click.echo(f"{endpoint.where}: {seen.version}")
         for one in seen.schemas[:_LISTED]:
-            click.echo(f"  {one.name}: {one.tables} tables, about {count(one.rows)} rows, {size(one.size)}")
+            click.echo(f"  {one.name}: {counted(one.tables, 'table')}, about {count(one.rows)} rows, {size(one.size)}")
         if len(seen.schemas) > _LISTED:
             click.echo(f"  and {len(seen.schemas) - _LISTED} more schemas")
         found.append([one.name for one in seen.schemas])
@@ -219,7 +219,7 @@ def _report(out: Output, file: Path, results: Sequence[CheckResult]) -> None:
         if one.name == "sizes":
             click.echo(f"selected: {one.message}")
     failed = [one for one in results if one.status is Status.FAILED]
-    others = [one for one in failed if not one.statement]
+    others = [one for one in failed if one.reason != Reason.MISSING_PRIVILEGE]
     if others:
         click.echo("\nwill be refused, until it is fixed or left out:")
         for one in others:

@@ -28,15 +28,9 @@ def configure(log_format: str, level: str) -> None:
     """Set up logging for this process; ``log_format`` is text or json, ``level`` debug, info, warning or error."""
     handler: logging.StreamHandler[CurrentStderr] = logging.StreamHandler(CurrentStderr())
     if log_format == "json":
-        from pythonjsonlogger.json import JsonFormatter
+        from ferry_core.json_lines import JsonLines
 
-        handler.setFormatter(
-            JsonFormatter(
-                "%(asctime)s %(levelname)s %(name)s %(message)s",
-                rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-                datefmt="%Y-%m-%dT%H:%M:%S%z",
-            )
-        )
+        handler.setFormatter(JsonLines())
     else:
         handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -6,8 +6,8 @@ Each command has one ``Output``, configured by its options. Used by every module
 import json
 import sys
 import threading
+import time
 import traceback
-from datetime import UTC, datetime
 from typing import TextIO
 
 from ferry_core.errors import FerryError
@@ -27,16 +27,16 @@ class Output:
 
     def say(self, text: str, **fields: object) -> None:
         """Print a result or a progress line."""
-        self._write(sys.stdout, text, text, {"level": "info", **fields})
+        self._write(sys.stdout, text, text, "INFO", **fields)
 
     def notice(self, text: str) -> None:
         """Print something that the user should know before or during the run."""
-        self._write(sys.stderr, f"ferry: {text}", text, {"level": "warning"})
+        self._write(sys.stderr, f"ferry: {text}", text, "WARNING")
 
     def failure(self, error: FerryError) -> None:
         """Print one line for an expected error."""
         flat = " ".join(error.message.split())
-        self._write(sys.stderr, f"ferry: {error.reason}: {flat}", flat, {"level": "error", "reason": error.reason})
+        self._write(sys.stderr, f"ferry: {error.reason}: {flat}", flat, "ERROR", reason=error.reason)
 
     def crash(self, error: BaseException) -> None:
         """Print one line for an unexpected error; the traceback is printed only when debugging."""
@@ -46,16 +46,19 @@ class Output:
             sys.stderr,
             f"ferry: {Reason.INTERNAL_ERROR}: {text}",
             text,
-            {"level": "error", "reason": Reason.INTERNAL_ERROR},
+            "ERROR",
+            reason=Reason.INTERNAL_ERROR,
         )
         if self.debug:
             trace = "".join(traceback.format_exception(error)).rstrip()
-            self._write(sys.stderr, trace, trace, {"level": "debug"})
+            self._write(sys.stderr, trace, trace, "DEBUG")
 
-    def _write(self, stream: TextIO, plain: str, message: str, fields: dict[str, object]) -> None:
+    def _write(self, stream: TextIO, plain: str, message: str, level: str, **fields: object) -> None:
         if self.as_json:
-            stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
-            plain = json.dumps({"time": stamp, "message": message, **fields}, default=str)
+            from ferry_core.json_lines import stamp
+
+            shape = {"time": stamp(time.time()), "level": level, "logger": "ferry", "message": message}
+            plain = json.dumps(shape | fields, default=str)
         lines = "\n".join(map(printable, plain.split("\n")))
         with self._lock:
             stream.write(lines + "\n")

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ferry_core.api.report import Replication, Report, TableReport
 from ferry_core.cli.output import Output
-from ferry_core.cli.units import count, keys, lag, size, span
+from ferry_core.cli.units import count, lag, size, span
 
 log = logging.getLogger(__name__)
 
@@ -78,16 +78,18 @@ def summary(report: Report, rate: float | None, bytes_rate: float | None = None)
         parts.append(f"{count(report.verification.rows_verified)} rows verified")
     parts.append(lag(report.replication.lag_seconds))
     if report.replication.pending_keys:
-        parts.append(f"{keys(report.replication.pending_keys)} pending")
+        parts.append(f"{count(report.replication.pending_keys)} keys pending")
     if report.throttle.active and report.throttle.reason and report.throttle.reason not in (report.message or ""):
         parts.append(f"throttled: {report.throttle.reason}")
     return ", ".join(part for part in parts if part)
 
 
 def elapsed(report: Report, now: Callable[[], float] = time.time) -> str:
-    """``for 3m 07s``: since the start; empty before it."""
+    """``running for 3m 07s``; empty before the start."""
     began, ended = report.start_time, report.completion_time
-    return "" if began is None else f"for {span((ended.timestamp() if ended else now()) - began.timestamp())}"
+    if began is None:
+        return ""
+    return f"{'took' if ended else 'running for'} {span((ended.timestamp() if ended else now()) - began.timestamp())}"
 
 
 class Line:

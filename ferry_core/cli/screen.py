@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ferry_core.api.report import Report, Stage, TableReport
-from ferry_core.api.sentences import message_or_words
+from ferry_core.api.sentences import sentence
 from ferry_core.cli.progress import PLAIN_SECONDS, Line, News, elapsed, summary
 from ferry_core.cli.units import count, size
 from ferry_core.errors import FerryError
@@ -74,7 +74,7 @@ def _picture(report: Report, line: str) -> Group:
         table.add_column(title, no_wrap=True)
     table.add_column("MESSAGE", overflow="fold")
     for one in report.conditions:
-        said = message_or_words(one.type, one.status, one.reason, one.message)
+        said = sentence(one.type, one.status, one.reason, one.message)
         table.add_row(Text(one.type), Text(one.status), Text(one.reason), Text(said))
     if report.conditions:
         parts.append(table)

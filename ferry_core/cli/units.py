@@ -8,11 +8,6 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def keys(number: int) -> str:
-    """``1 key``, ``1,234 keys``."""
-    return f"{count(number)} key{'' if number == 1 else 's'}"
-
-
 def size(number: float) -> str:
     """``1.2 GiB``."""
     power = 0

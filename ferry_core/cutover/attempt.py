@@ -48,7 +48,7 @@ from ferry_core.cutover.other_writers import (
     refuse_unlogged,
     refuse_xa,
 )
-from ferry_core.cutover.outcome import AttemptFailed, AttemptOutcome, late
+from ferry_core.cutover.outcome import WRITES_STOPPED, AttemptFailed, AttemptOutcome, late
 from ferry_core.cutover.recording import Recording
 from ferry_core.cutover.source_lock import SourceLock
 from ferry_core.cutover.unlocking import ATTEMPT, UNLOCK_SECONDS, LeaseCorrector, undo
@@ -295,7 +295,7 @@ class CutoverAttempt:
             self._step(STOPPING_WRITES)
             self.lock.acquire(deadline - time.monotonic(), self._confirm, self._recording.check)
             self._stopped.set()
-            self.reached("writes are stopped")
+            self.reached(WRITES_STOPPED)
             self._step("draining")
             self._refuse_other_writers(control, deadline)
             self._stream_to_end(control, deadline)

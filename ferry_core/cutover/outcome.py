@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from ferry_core.reasons import Reason
 
+WRITES_STOPPED = "writes are stopped"
+"""The step from which on the source waits."""
+
 
 class AttemptFailed(Exception):
     """The attempt failed. ``reason`` becomes the reason of the CutOver condition."""

@@ -42,10 +42,11 @@ class Document:
 
     def where(self, path: FieldPath = ()) -> str:
         """``ferry.yaml, line 12``: of the field, or of the nearest enclosing one."""
-        for end in range(len(path), 0, -1):
-            if path[:end] in self.lines:
-                return f"{self.file}, line {self.lines[path[:end]]}"
-        return f"{self.file}, line {self.line}"
+        return f"{self.file}, line {self.line_of(path)}"
+
+    def line_of(self, path: FieldPath) -> int:
+        """The line of the field, or of the nearest enclosing one."""
+        return next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), self.line)
 
 
 _QUOTE = "a text that begins with !, & or * must stand in quotation marks"

@@ -41,14 +41,23 @@ _FORMS = {
 
 
 def validation_error(error: ValidationError, document: Document, root: type[BaseModel] = Ferry) -> ConfigError:
-    """The ConfigError for the most relevant problem, with the places of up to three others."""
-    details = sorted(error.errors(include_url=False), key=_weight)
-    first = details[0]
-    path = _path(first)
-    reason, problem = _problem(first, path, root)
-    others = list(dict.fromkeys(text for one in details[1:] if (text := written(_path(one))) != written(path)))
-    more = f"; also wrong: {shortlist(others, 3)}" if others else ""
+    """The ConfigError for the most relevant problem, with up to three others."""
+    problems: dict[FieldPath, tuple[Reason, str]] = {}
+    for detail in sorted(error.errors(include_url=False), key=_weight):
+        path = _path(detail)
+        if detail["type"] != "missing" or not _is_misspelt(path, problems):
+            problems.setdefault(path, _problem(detail, path, root))
+    (path, (reason, problem)), *others = problems.items()
+    also = [f"line {document.line_of(other)}: {text}" for other, (_, text) in others]
+    more = f"; also wrong: {shortlist(also, 3, '; ')}" if also else ""
     return ConfigError(reason, f"{document.where(path)}: {problem}{more}")
+
+
+def _is_misspelt(path: FieldPath, problems: dict[FieldPath, tuple[Reason, str]]) -> bool:
+    """Whether an unknown field beside it seems to be this one."""
+    return any(
+        other[:-1] == path[:-1] and f"did you mean {path[-1]}?" in text for other, (_, text) in problems.items() if path
+    )
 
 
 def written(path: FieldPath) -> str:

@@ -67,11 +67,13 @@ def _events(context: PreflightContext) -> Iterator[Finding]:
         return
     count = context.source.number("SELECT COUNT(*) FROM information_schema.EVENTS WHERE STATUS = 'ENABLED'")
     if not source.grants.in_every_schema("EVENT"):
+        grant = f"GRANT EVENT ON *.* TO {source.account}"
         yield warning(
             Reason.EVENTS_ENABLED,
             f"{source.where} has event_scheduler = ON, and the account {source.account} may not see all of its events: "
             "they fail while it is read-only, and would write there again if it were unlocked after the cutover; "
-            f"GRANT EVENT ON *.* TO {source.account}, or SET GLOBAL event_scheduler = OFF before the cutover",
+            f"{grant}, or SET GLOBAL event_scheduler = OFF before the cutover",
+            grant,
         )
     elif count:
         yield warning(
@@ -98,11 +100,13 @@ def _open_xa(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
     if source.mariadb or not context.makes_source_read_only or source.grants.on_schema("SELECT", "performance_schema"):
         return
+    grant = f"GRANT SELECT ON performance_schema.* TO {source.account}"
     yield warning(
         Reason.OPEN_XA_UNSEEN,
         f"{source.where}: the account may not see who is in an XA transaction, which MySQL lets commit in spite of "
-        "super_read_only; the cutover then waits for every transaction that has changed rows: GRANT SELECT ON "
-        f"performance_schema.* TO {source.account}",
+        "super_read_only; the cutover then waits for every transaction that has changed rows: "
+        f"{grant}",
+        grant,
     )
 
 

@@ -15,7 +15,7 @@ from ferry_core.schema.definition import ForeignKey
 from ferry_core.schema.unfollowed import unfollowed
 from ferry_core.tables.table import Table
 from ferry_core.tables.whole import estimated_seconds
-from ferry_core.text import shortlist
+from ferry_core.text import counted, shortlist
 
 
 def dependants(context: PreflightContext, tables: set[Table]) -> list[Table]:
@@ -86,7 +86,9 @@ def _copied_whole(context: PreflightContext) -> Iterator[Finding]:
         )
     else:
         named = shortlist([f"{table.id} ({_reasons(why, table)})" for table in whole], 10, "; ")
-        yield passed(f"{len(whole)} tables whose cascades cannot be followed row by row are copied whole: {named}")
+        yield passed(
+            f"copied whole because cascades cannot be followed row by row: {counted(len(whole), 'table')}, {named}"
+        )
 
 
 def _reasons(why: Mapping[Table, Mapping[str, str]], table: Table) -> str:

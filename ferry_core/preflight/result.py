@@ -32,7 +32,7 @@ class Finding:
     tables: tuple[TableName, ...] = ()
     """Of a failure: without these tables, views, routines, triggers and events it does not occur."""
     statement: str = ""
-    """The SQL that fixes it, where it is one statement."""
+    """The SQL that fixes it, as far as statements do; several are separated by semicolons."""
     keys: tuple[tuple[TableName, str], ...] = ()
     """Tables without a key, and a column that may be one (``tables.rules[].key``)."""
 
@@ -83,8 +83,8 @@ def failed(reason: Reason, message: str, tables: Iterable[Table] = (), others: I
     return Finding(Status.FAILED, reason, message, (*(table.source for table in tables), *others))
 
 
-def warning(reason: Reason, message: str) -> Finding:
-    return Finding(Status.WARNING, reason, message)
+def warning(reason: Reason, message: str, statement: str = "") -> Finding:
+    return Finding(Status.WARNING, reason, message, statement=statement)
 
 
 def refused(context: PreflightContext, reason: Reason, message: str) -> Finding:

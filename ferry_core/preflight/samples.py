@@ -17,7 +17,7 @@ from ferry_core.preflight.row_filters import invalidity
 from ferry_core.reasons import Reason
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.table import Table
-from ferry_core.text import shortlist
+from ferry_core.text import counted, shortlist
 
 ROWS_AT_EACH_END = 500
 TABLE_SECONDS = 2
@@ -51,7 +51,9 @@ def _json(context: PreflightContext) -> Iterator[Finding]:
     if unseen:
         yield _unseen(context, unseen, "JSON that does not survive its text")
     if not found:
-        yield passed(f"no JSON that changes in the first and last {ROWS_AT_EACH_END} rows of {len(conditions)} tables")
+        yield passed(
+            f"no JSON that changes in the first and last {ROWS_AT_EACH_END} rows of {counted(len(conditions), 'table')}"
+        )
 
 
 def _at_both_ends(table: Table, condition: str) -> Iterator[str]:

@@ -5,13 +5,14 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.context import PreflightContext
-from ferry_core.preflight.facts import ServerFacts
+from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.grants import schema_pattern
-from ferry_core.preflight.result import Check, Finding, failed
+from ferry_core.preflight.result import Check, Finding, Status
 from ferry_core.reasons import Reason
 from ferry_core.tables.patterns import readings
 from ferry_core.tables.table import TableName
@@ -22,10 +23,15 @@ _WILDCARD = re.compile(r"[*?\[]")
 def _selection(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
     for problem in context.problems:
-        message = problem.message
-        if problem.reason == Reason.PATTERN_MATCHES_NOTHING and (hidden := _unreadable(context, source)):
-            message += f"; or it is hidden: {hidden}"
-        yield failed(Reason(problem.reason), message)
+        message, grants = problem.message, ""
+        if problem.reason == Reason.PATTERN_MATCHES_NOTHING and (hidden := _hidden_schemas(context, source)):
+            message += _similar(context, hidden)
+            grants = _grants(source, hidden)
+            message += (
+                f"; or it is hidden: on {source.where} the account {source.account} may not read all of "
+                f"{', '.join(hidden)}; run there: {grants}"
+            )
+        yield Finding(Status.FAILED, Reason(problem.reason), message, statement=grants)
 
 
 def refuse_gone(session: Session, gone: Sequence[str]) -> None:
@@ -52,22 +58,28 @@ def refuse_gone(session: Session, gone: Sequence[str]) -> None:
         )
 
 
-def _unreadable(context: PreflightContext, source: ServerFacts) -> str:
+def _hidden_schemas(context: PreflightContext, source: ServerFacts) -> list[str]:
+    """Schemas that the selection names, and of which the account may not see every table."""
     selection = context.spec.tables
     patterns = [*selection.include, *(rule.match for rule in selection.rules)]
     schemas = {reading.schema for pattern in patterns for reading in readings(pattern)}
-    hidden = sorted(
+    return sorted(
         schema for schema in schemas if not _WILDCARD.search(schema) and not source.grants.on_schema("SELECT", schema)
     )
-    if not hidden:
-        return ""
+
+
+def _grants(source: ServerFacts, schemas: Sequence[str]) -> str:
     wildcards = not source.is_on("partial_revokes")
-    grants = "; ".join(
-        f"GRANT SELECT ON {schema_pattern(schema, wildcards=wildcards)}.* TO {source.account}" for schema in hidden
+    return "; ".join(
+        f"GRANT SELECT ON {schema_pattern(schema, wildcards=wildcards)}.* TO {source.account}" for schema in schemas
     )
-    return (
-        f"on {source.where} the account {source.account} may not read all of {', '.join(hidden)}; run there: {grants}"
-    )
+
+
+def _similar(context: PreflightContext, schemas: Sequence[str]) -> str:
+    """A misspelt schema looks like a hidden one."""
+    shown = [decoded(row[0]) for row in context.source.query("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")]
+    found = [name for schema in schemas if schema not in shown for name in get_close_matches(schema, shown, 1)]
+    return f"; did you mean {' or '.join(dict.fromkeys(found))}?" if found else ""
 
 
 CHECKS = (Check("selection", "source", _selection),)

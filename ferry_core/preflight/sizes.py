@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.result import Check, Finding, passed
+from ferry_core.text import counted
 
 ROWS_PER_SECOND = 100_000
 BYTES_PER_SECOND = 60_000_000
@@ -21,11 +22,15 @@ def copy_seconds(context: PreflightContext) -> int:
 def _sizes(context: PreflightContext) -> Iterator[Finding]:
     rows = sum(table.rows_estimated for table in context.tables)
     size = sum(table.rows_estimated * table.average_row_bytes for table in context.tables)
+    tables, duration = counted(len(context.tables), "table"), _roughly(copy_seconds(context))
     yield passed(
-        f"{len(context.tables)} tables, about {rows:,} rows and {size / 1e9:.2f} GB without indexes; copying takes "
-        f"about {max(1, copy_seconds(context) // 60)} min. Make sure that {context.target_facts.where} has enough free "
-        "disk space: that cannot be checked from here"
+        f"{tables}, about {rows:,} rows and {size / 1e9:.2f} GB without indexes; copying takes {duration}. Make sure "
+        f"that {context.target_facts.where} has enough free disk space: that cannot be checked from here"
     )
+
+
+def _roughly(seconds: int) -> str:
+    return f"about {seconds // 60} min" if seconds >= 60 else "less than a minute"
 
 
 CHECKS = (Check("sizes", "both", _sizes),)

@@ -16,7 +16,7 @@ from ferry_core.tables.nullable import may_become_null
 from ferry_core.tables.patterns import matches
 from ferry_core.tables.table import SUPPORTED_ENGINES, WITHOUT_TRANSACTIONS, Table, TableName
 from ferry_core.tables.whole import add_key, counter, estimated_seconds, no_longer_whole, size
-from ferry_core.text import shortlist
+from ferry_core.text import counted, shortlist
 
 _WHY = {
     "MEMORY": "loses its rows when the server restarts",
@@ -65,7 +65,9 @@ def _without_key(context: PreflightContext) -> Iterator[Finding]:
         yield replace(told, keys=keys)
     elif whole:
         names = shortlist([table.id for table in whole], 10)
-        yield replace(passed(f"{len(whole)} tables without a usable key are copied whole: {names}"), keys=keys)
+        yield replace(
+            passed(f"copied whole for want of a usable key: {counted(len(whole), 'table')}, {names}"), keys=keys
+        )
 
 
 def _may_have_rule(context: PreflightContext, table: Table) -> bool:

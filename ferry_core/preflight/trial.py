@@ -28,7 +28,7 @@ from ferry_core.schema.likeness import differences
 from ferry_core.schema.parallel_builds import Builds, Opening
 from ferry_core.tables.discovery import TRIALS
 from ferry_core.tables.table import SUPPORTED_ENGINES, Table, TableName
-from ferry_core.text import shortlist
+from ferry_core.text import counted, shortlist
 
 BUDGET_SECONDS = 300.0
 """Time limit of the work on the target.
@@ -268,7 +268,9 @@ def _tried(context: PreflightContext) -> Iterator[Finding]:
             f"after {BUDGET_SECONDS:.0f} s no time was left for {shortlist(trial.untried, SHOWN)}",
         )
     seconds = time.monotonic() - began
-    yield passed(f"{len(trial.definitions)} tables of {len(trial.kinds)} shapes tried in {seconds:.1f} s")
+    yield passed(
+        f"{counted(len(trial.definitions), 'table')} of {counted(len(trial.kinds), 'shape')} tried in {seconds:.1f} s"
+    )
 
 
 def _untried(context: PreflightContext, why: str) -> Finding:

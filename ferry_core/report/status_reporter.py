@@ -36,7 +36,7 @@ from ferry_core.report.wording import (
 )
 from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.table import TableName
-from ferry_core.text import shortlist
+from ferry_core.text import counted, shortlist
 from ferry_core.throttle import Throttle
 from ferry_core.verify.difference import RowsDiffer, RowsDifferAgain
 from ferry_core.workers.background_verifier import BackgroundVerifier
@@ -333,11 +333,12 @@ class StatusReporter(CutoverReporter):
         proof = (
             "unproven (verify.mode None)"
             if self._ferry.spec.verify.mode is VerifyMode.NONE
-            else f"verified {verified} rows, no difference{unseen}"
+            else f"verified {counted(verified, 'row')}, no difference{unseen}"
         )
         blocked = "unknown" if self._blocked_milliseconds is None else f"{self._blocked_milliseconds} ms"
         json = f", {self.json_changed} rows with JSON re-parsed" if self.json_changed else ""
+        progress = report.progress
+        moved = f"{counted(progress.rows_copied, 'row')} of {counted(progress.tables_total, 'table')}"
         return self.and_left_out(
-            f"moved {report.progress.rows_copied} rows of {report.progress.tables_total} tables in {seconds:.1f} s, "
-            f"{proof}{json}, writes blocked {blocked}"
+            f"moved {moved} in {seconds:.1f} s with all waits, {proof}{json}, writes blocked {blocked}"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from ferry_core.checkpoint.state import RunState, SeriesState
+from ferry_core.cutover.outcome import WRITES_STOPPED
 from ferry_core.intent.cutover_request import CutoverRequest
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,16 @@ class CaughtUp:
 
     def missing(self, lag: float | None) -> str:
         """Why it is not caught up yet."""
-        text = "lag unknown" if lag is None else f"lag {lag:.1f} s"
-        return f"{text}, must be under {float(self.max_lag):g} s, also in the median of {self._needed:.1f} s"
+        if lag is None:
+            return "the lag is not known yet"
+        if self.too_new:
+            return f"lag {lag:.1f} s is small, but known for only {self._known_for:.1f} s of {self._needed:.1f} s"
+        return f"lag {lag:.1f} s, must be under {float(self.max_lag):g} s, also in the median of {self._needed:.1f} s"
+
+    @property
+    def too_new(self) -> bool:
+        """Whether it was small whenever it was looked at, but that is not long enough yet."""
+        return self._known_for < self._needed and all(seen <= self.max_lag for _, seen in self._seen)
 
     @property
     def _needed(self) -> float:
@@ -71,8 +80,12 @@ class AttemptTimings:
         self._reached.append((what, time.monotonic() - self._began))
 
     def log(self, number: int) -> None:
+        since = "it began"
+        zero = 0.0
         for what, seconds in self._reached:
-            log.info("cutover attempt %d: %s after %.0f ms", number, what, seconds * 1000)
+            log.info("cutover attempt %d: %s, %.0f ms after %s", number, what, (seconds - zero) * 1000, since)
+            if what == WRITES_STOPPED:
+                zero, since = seconds, "writes were stopped"
 
 
 @dataclass

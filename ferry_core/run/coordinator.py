@@ -323,6 +323,7 @@ class Coordinator:
             lag=lag,
             caught_up=run.caught_up.look(lag),
             lag_message=run.caught_up.missing(lag),
+            lag_too_new=run.caught_up.too_new,
             copied=run.operations.all_copied,
             proven=run.operations.proven,
             paused=self._paused,

@@ -95,6 +95,8 @@ class Facts:
     caught_up: bool
     """Whether the lag has been small for long enough."""
     lag_message: str
+    lag_too_new: bool
+    """Whether no lag was large so far, but that is not known for long enough."""
     copied: bool
     """Whether the rows of all tables are in, also of those that joined or started over."""
     proven: bool
@@ -110,7 +112,7 @@ def missing_gates(facts: Facts) -> list[MissingGate]:
     if not facts.copied:
         missing.append(MissingGate(Reason.COPYING, "rows of some tables are still being copied"))
     if not facts.caught_up:
-        reason = Reason.LAG_UNKNOWN if facts.lag is None else Reason.LAG_ABOVE_THRESHOLD
+        reason = Reason.LAG_UNKNOWN if facts.lag is None or facts.lag_too_new else Reason.LAG_ABOVE_THRESHOLD
         missing.append(MissingGate(reason, facts.lag_message))
     if not facts.proven:
         missing.append(MissingGate(Reason.VERIFICATION_PENDING, "the full pass is not done"))

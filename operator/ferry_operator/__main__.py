@@ -6,10 +6,8 @@ import gc
 import logging
 import sys
 
-from pythonjsonlogger.core import RESERVED_ATTRS
-from pythonjsonlogger.json import JsonFormatter
-
 from ferry_core import __version__
+from ferry_core.json_lines import JsonLines
 from ferry_operator.settings import Settings, SettingsError
 
 try:
@@ -20,8 +18,7 @@ except ModuleNotFoundError as error:  # `pip install .` leaves these out
 
 def formatter() -> logging.Formatter:
     """One line of JSON per record. The attributes that kopf adds for itself cannot be written as JSON."""
-    own = [*RESERVED_ATTRS, "settings", "k8s_skip"]
-    return JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", reserved_attrs=own)
+    return JsonLines(without=("settings", "k8s_skip"))
 
 
 def main() -> int:

@@ -41,8 +41,8 @@ def test_what_it_writes_passes_the_check(pair: Pair, schema: str, tmp_path: Path
     create(pair, schema)
     done = init(pair, tmp_path, "--include", f"{schema}.*")
     assert done.code == 0, done.stderr
-    assert f"  {schema}: 1 tables, about 2 rows" in done.stdout
-    assert "selected: 1 tables" in done.stdout
+    assert f"  {schema}: 1 table, about 2 rows" in done.stdout
+    assert "selected: 1 table" in done.stdout
     assert done.stdout.endswith("wrote ferry.yaml. Next: ferry check -f ferry.yaml\n")
     file = tmp_path / "ferry.yaml"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -135,7 +135,7 @@ def test_a_whole_migration_controlled_by_verbs(cli: FerryCli, person: VerbUser) 
     assert "approved" in person.says("cutover")
     person.process.succeed()
     last = person.process.log.read_text().splitlines()[-1]
-    assert "moved 6000 rows of 1 tables" in last
+    assert "moved 6000 rows of 1 table" in last
     assert "no difference" in last
     assert "writes blocked" in last
     person.types("status").refused(75, "ServerUnreachable", person.url)

@@ -20,10 +20,10 @@ def test_a_log_record_of_kopf_is_one_line_of_json() -> None:
     said = {"settings": kopf.OperatorSettings(), "k8s_skip": True, "k8s_ref": {"kind": "Ferry", "name": "orders"}}
     record.__dict__.update(said)
     line = json.loads(program.formatter().format(record))
-    assert line.pop("asctime")
+    assert line.pop("time")
     assert line == {
-        "levelname": "ERROR",
-        "name": "kopf.objects",
+        "level": "ERROR",
+        "logger": "kopf.objects",
         "message": "it failed",
         "k8s_ref": {"kind": "Ferry", "name": "orders"},
     }
@@ -32,6 +32,7 @@ def test_a_log_record_of_kopf_is_one_line_of_json() -> None:
 def test_an_incomplete_environment_is_refused(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr("sys.argv", ["ferry-operator"])
     monkeypatch.delenv("FERRY_IMAGE", raising=False)
     monkeypatch.setenv("FERRY_OPERATOR_NAMESPACE", "ferry")
     assert program.main() == 64

@@ -85,7 +85,7 @@ def test_a_bug_is_one_line_that_says_where_to_report_it() -> None:
 def test_errors_in_json() -> None:
     result = CliRunner().invoke(group, ["fail", "config", "--json"])
     said = json.loads(result.stderr)
-    assert (said["level"], said["reason"], said["message"]) == ("error", "InvalidField", "this is wrong")
+    assert (said["level"], said["reason"], said["message"]) == ("ERROR", "InvalidField", "this is wrong")
     assert "time" in said
 
 

@@ -14,7 +14,7 @@ from ferry_core.cli import progress
 from ferry_core.cli.live import LiveView
 from ferry_core.cli.output import Output
 from ferry_core.cli.progress import Line, News, Rate, shown, summary
-from ferry_core.cli.units import count, keys, lag, size, span
+from ferry_core.cli.units import count, lag, size, span
 
 
 class Clock:
@@ -203,4 +203,3 @@ def test_sizes_have_at_most_four_digits_unless_huge(number: float) -> None:
 
 def test_other_units() -> None:
     assert (count(1234567), lag(None), lag(0.04), lag(90)) == ("1,234,567", "lag unknown", "lag 0.0s", "lag 1m 30s")
-    assert (keys(1), keys(1200)) == ("1 key", "1,200 keys")

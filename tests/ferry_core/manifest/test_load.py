@@ -205,7 +205,13 @@ def test_a_rule_between_fields_and_other_mistakes_are_named(tmp_path: Path) -> N
     assert error.reason == "RuleViolated"
     assert "spec.cutover: mode Scheduled needs notBefore" in error.message
     error = refusal(spoilt(tmp_path, "spec.copy", {"workers": "x", "wrkrs": 4}))
-    assert "did you mean workers?; also wrong: spec.copy.workers" in error.message
+    assert "did you mean workers?; also wrong: line " in error.message
+    assert error.message.endswith(": spec.copy.workers must be a whole number, not the text 'x'")
+
+
+def test_a_misspelt_field_is_not_also_missing(tmp_path: Path) -> None:
+    error = refusal(spoilt(tmp_path, "spec.tables", {"inclde": ["a.*"]}))
+    assert error.message.endswith("spec.tables.inclde: no such field; did you mean include?")
 
 
 def test_a_field_that_is_not_supported_yet(tmp_path: Path) -> None:

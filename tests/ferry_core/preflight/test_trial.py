@@ -142,7 +142,7 @@ def test_an_account_that_cannot_create_a_schema_is_told_the_grant(pair: Pair, sc
     pair.target.execute(f"GRANT {warned.partition('GRANT ')[2]}")
     results = check(pair.source, pair.target, schema, target_user=account)
     assert "DefinitionsNotTried" not in told(results, Status.WARNING)
-    assert "1 tables of 1 shapes" in tried(results)
+    assert "1 table of 1 shape" in tried(results)
 
 
 def test_strict_mode_is_turned_off_if_the_account_may(pair: Pair, schema: str, account: str) -> None:
@@ -215,7 +215,7 @@ def test_two_checks_at_once(pair: Pair, schema: str, monkeypatch: pytest.MonkeyP
     for thread in threads:
         thread.join()
     assert seen == [2, 2]
-    assert all("1 tables of 1 shapes" in tried(one) and not told(one) for one in results)
+    assert all("1 table of 1 shape" in tried(one) and not told(one) for one in results)
     assert len(results) == 2
     assert trials(pair.target) == []
 

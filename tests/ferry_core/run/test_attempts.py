@@ -35,14 +35,15 @@ def seen(caught_up: CaughtUp, clock: list[float], lags: Iterable[float | None]) 
 
 def test_a_lag_that_is_not_small_is_reported(clock: list[float]) -> None:
     caught_up, said = CaughtUp(Duration("1s")), []
-    for lag in (None, 3.21, 0.4):
+    for lag in (None, 0.0, 3.21, 0.4):
         seen(caught_up, clock, [lag])
-        said.append(caught_up.missing(lag))
-    assert said == [
-        "lag unknown, must be under 1 s, also in the median of 5.0 s",
-        "lag 3.2 s, must be under 1 s, also in the median of 5.0 s",
-        "lag 0.4 s, must be under 1 s, also in the median of 5.0 s",
+        said.append((caught_up.too_new, caught_up.missing(lag)))
+    assert said[1:] == [
+        (True, "lag 0.0 s is small, but known for only 0.0 s of 0.5 s"),
+        (False, "lag 3.2 s, must be under 1 s, also in the median of 5.0 s"),
+        (False, "lag 0.4 s, must be under 1 s, also in the median of 5.0 s"),
     ]
+    assert said[0][1] == "the lag is not known yet"
 
 
 @pytest.mark.parametrize(("lag", "ticks"), [(0.0, 5), (0.05, 5), (0.4, 20), (0.9, 45)])

@@ -47,6 +47,7 @@ def test_steps_get_a_moment_to_end_by_themselves() -> None:
         ({"copied": False}, [Reason.COPYING]),
         ({"lag": 9.0, "caught_up": False}, [Reason.LAG_ABOVE_THRESHOLD]),
         ({"lag": None, "caught_up": False}, [Reason.LAG_UNKNOWN]),
+        ({"caught_up": False, "lag_too_new": True}, [Reason.LAG_UNKNOWN]),
         ({"proven": False, "paused": True}, [Reason.VERIFICATION_PENDING, Reason.PAUSED_BY_USER]),
         ({"too_slow": "too slow", "paused": True}, [Reason.WHOLE_TABLE_TOO_SLOW, Reason.PAUSED_BY_USER]),
         (
@@ -56,7 +57,9 @@ def test_steps_get_a_moment_to_end_by_themselves() -> None:
     ],
 )
 def test_missing_gates_are_in_order(facts: dict[str, Any], reasons: list[Reason]) -> None:
-    all_passed = Facts(lag=0.1, caught_up=True, lag_message="", copied=True, proven=True, paused=False)
+    all_passed = Facts(
+        lag=0.1, caught_up=True, lag_message="", lag_too_new=False, copied=True, proven=True, paused=False
+    )
     assert [gate.reason for gate in decisions.missing_gates(replace(all_passed, **facts))] == reasons
 
 
