@@ -66,7 +66,7 @@ def _without_key(context: PreflightContext) -> Iterator[Finding]:
     elif whole:
         names = shortlist([table.id for table in whole], 10)
         yield replace(
-            passed(f"copied whole for want of a usable key: {counted(len(whole), 'table')}, {names}"), keys=keys
+            passed(f"{counted(len(whole), 'table')} without a usable key, copied whole: {names}"), keys=keys
         )
 
 
