@@ -65,9 +65,7 @@ def _without_key(context: PreflightContext) -> Iterator[Finding]:
         yield replace(told, keys=keys)
     elif whole:
         names = shortlist([table.id for table in whole], 10)
-        yield replace(
-            passed(f"{counted(len(whole), 'table')} without a usable key, copied whole: {names}"), keys=keys
-        )
+        yield replace(passed(f"{counted(len(whole), 'table')} without a usable key, copied whole: {names}"), keys=keys)
 
 
 def _may_have_rule(context: PreflightContext, table: Table) -> bool:
