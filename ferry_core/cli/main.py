@@ -31,7 +31,11 @@ COMMANDS = {
         "verbs", "cutover", "Approve the cutover: writes move to the target as soon as every gate is passed."
     ),
     "abort": Place("verbs", "abort", "Stop permanently, allow writes on the source again, keep the target."),
-    "verify": Place("verify", "verify", "Compare the tables of a running Ferry again, or of a manifest."),
+    "verify": Place(
+        "verify",
+        "verify",
+        "Have a running Ferry compare its tables now; with -f compare those of a manifest, without a run.",
+    ),
     "cleanup": Place(
         "verbs",
         "cleanup",
