@@ -20,7 +20,7 @@ from ferry_core.reasons import Reason
 from ferry_core.verify.difference import Difference, DifferenceKind
 from ferry_core.verify.unproven import Batch
 from ferry_core.verify.verifier import Proof, Verifier
-from ferry_core.workers import background_verifier
+from ferry_core.workers import background_verifier, passes
 from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES, BackgroundVerifier, Surroundings
 from ferry_core.workers.passes import Wanted
 from ferry_core.workers.stream_waits import StreamWaits
@@ -40,7 +40,7 @@ def flush(buffer: ChangeBuffer) -> None:
 class VerifierRig:
     """A BackgroundVerifier over a verifier that always sees a difference, with a stream that stands at 1."""
 
-    def __init__(self, source_end: Callable[[], StreamMark]) -> None:
+    def __init__(self, source_end: Callable[[], StreamMark], mode: VerifyMode = VerifyMode.FINAL) -> None:
         MOVE.unproven.whole = False
         MOVE.state = MoveState.FOLLOWING
         self.buffer = ChangeBuffer(mark(1))
@@ -52,9 +52,9 @@ class VerifierRig:
         self.events = Mock()
         self.requests = PassRequests()
         self.on_mismatch = OnMismatch.FAIL
-        self.mode = VerifyMode.FINAL
+        self.paused = False
         self.waits = StreamWaits(self.buffer, self.ending, lambda: partial(self._reached, source_end()))
-        wanted = Wanted(self.mode, lambda: self.on_mismatch, lambda: self.requests, lambda: False, Mock())
+        wanted = Wanted(mode, lambda: self.on_mismatch, lambda: self.requests, lambda: self.paused, Mock())
         around = Surroundings(self.buffer, self.waits, self.events, wanted, self.ending)
         self.verification = BackgroundVerifier(self.verifier, [MOVE], around)
 
@@ -267,3 +267,22 @@ def test_a_move_needs_a_pass_of_its_own(how: str) -> None:
     else:
         verifier.forget(next(iter(moves)))
     assert (before, passed, verification.proven) == (False, True, False)
+
+
+def test_continuous_passes_pause_for_a_multiple_of_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = VerifierRig(lambda: mark(1), VerifyMode.CONTINUOUS)
+    rig.verifier.compare_again = Mock(return_value={})
+    rig.paused = True
+    rig.verification._pass_if_due()
+    assert not rig.verifier.compare_again.called
+    rig.paused = False
+    rig.verification._pass_if_due()
+    _, _, moves, workers = rig.verifier.compare_again.call_args.args
+    assert (moves, workers) == ([MOVE], 1)
+    rig.verification._decide()
+    rig.verification._pass_if_due()
+    assert rig.verifier.compare_again.call_count == 1
+    monkeypatch.setattr(passes, "SHORTEST_PAUSE_SECONDS", 0.0)
+    rig.verification._passes.ended(0.0)
+    rig.verification._pass_if_due()
+    assert rig.verifier.compare_again.call_count == 2
