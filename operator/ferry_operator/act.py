@@ -31,7 +31,7 @@ from ferry_operator.plan import (
 from ferry_operator.pod_maker import PodMaker
 from ferry_operator.round_state import RoundState
 from ferry_operator.settings import Settings
-from ferry_operator.status import own_part, transitions, urgent
+from ferry_operator.status import TOLD_ONCE, own_part, transitions, urgent
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,10 @@ class Actor:
         state.written = await self._write_status(body, status)
         state.written_at = self._budget.now()
         for kind, reason, message in transitions(before, status):
-            await self.events.post(body, kind, reason, message)
+            if reason in TOLD_ONCE:
+                await self.events.post_once(body, kind, reason, message, of=reason)
+            else:
+                await self.events.post(body, kind, reason, message)
 
     async def _write_status(self, body: Object, status: Object) -> Object:
         """Raises a conflict only if what the status was derived from has changed.

@@ -34,9 +34,9 @@ class EventPoster:
         if error.refused:
             await self.post_once(ferry, "Warning", error.reason or "Refused", error.message)
 
-    async def post_once(self, ferry: Object, kind: str, reason: str, message: str) -> None:
-        """However often it is called: the Event's name is derived from the message."""
-        suffix = hashlib.sha256(f"{ferry['metadata']['uid']} {message}".encode()).hexdigest()[:12]
+    async def post_once(self, ferry: Object, kind: str, reason: str, message: str, *, of: str = "") -> None:
+        """However often it is called, while the Event exists: its name is derived from ``of``, or else the message."""
+        suffix = hashlib.sha256(f"{ferry['metadata']['uid']} {of or message}".encode()).hexdigest()[:12]
         await self.post(ferry, kind, reason, message, suffix)
 
     async def post(self, ferry: Object, kind: str, reason: str, message: str, suffix: str = "") -> None:

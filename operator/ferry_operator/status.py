@@ -301,6 +301,8 @@ def _told(condition: Object) -> str:
     kind, status, reason = condition["type"], condition["status"], condition["reason"]
     if (kind, status) == (Condition.PAUSED, "False"):
         return "resumed: rows move again"
+    if (kind, status) == (Condition.THROTTLED, "False"):
+        return "no longer throttled"
     return sentence(kind, status, reason, condition.get("message", ""))
 
 
@@ -325,8 +327,22 @@ _NEWS = {
     (Condition.CUT_OVER, "True"),
     (Condition.VERIFIED, "True"),
     (Condition.PAUSED, "True"),
+    (Condition.THROTTLED, "True"),
 }
-_NEWS_LATER = {(Condition.CUT_OVER, "False"), (Condition.PAUSED, "False")}  # only as a change, not as the first value
+# Only as a change, not as the first value.
+_NEWS_LATER = {(Condition.CUT_OVER, "False"), (Condition.PAUSED, "False"), (Condition.THROTTLED, "False")}
+TOLD_ONCE = frozenset(
+    {
+        Reason.RATE_LIMIT,
+        Reason.REPLICA_LAG,
+        Reason.THREADS_RUNNING,
+        Reason.COMMIT_LATENCY,
+        Reason.QUERY,
+        Reason.OUTSIDE_ACTIVE_HOURS,
+        Reason.NOT_THROTTLED,
+    }
+)
+"""Reasons that may come and go all night: while an Event of one exists, none of the same reason is posted."""
 
 
 def _worth_telling(condition: Object, last_attempt: str | None, *, first: bool) -> str | None:

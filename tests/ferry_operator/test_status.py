@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ferry_core.reasons import Reason
+from ferry_core.throttle import SIGNALS
 from ferry_operator.names import Object
-from ferry_operator.status import Draft, own_part, transitions, urgent
+from ferry_operator.status import TOLD_ONCE, Draft, own_part, transitions, urgent
 
 
 def test_only_numbers_can_wait() -> None:
@@ -41,6 +43,18 @@ def test_events_are_posted_for_transitions_only() -> None:
     assert transitions(said("False", "DeadlineExceeded"), exhausted) == [("Warning", "AttemptsExhausted", "m")]
     assert transitions(said("False", "DeadlineExceeded"), said("False", "DeadlineExceeded")) == []
     assert transitions(said("False", "DeadlineExceeded"), said("True", "Done")) == [("Normal", "Done", "m")]
+
+
+def test_a_throttle_is_told_when_it_begins_and_ends() -> None:
+    def said(status: str, reason: str, message: str = "") -> Object:
+        return {"conditions": [{"type": "Throttled", "status": status, "reason": reason, "message": message}]}
+
+    off, on = said("False", "NotThrottled"), said("True", "ReplicaLag", "replica-lag 7s > 5s")
+    assert transitions({}, off) == []
+    assert transitions(off, on) == [("Normal", "ReplicaLag", "throttled: replica-lag 7s > 5s")]
+    assert transitions(on, said("True", "ReplicaLag", "replica-lag 9s > 5s")) == []
+    assert transitions(on, off) == [("Normal", "NotThrottled", "no longer throttled")]
+    assert {*SIGNALS.values(), Reason.NOT_THROTTLED} == TOLD_ONCE
 
 
 @pytest.mark.parametrize(
