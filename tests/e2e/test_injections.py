@@ -65,6 +65,8 @@ class Proof:
         self.ferry, self.pair, self.schema = ferry, pair, schema
         self.requests = 0
         self.found = 0
+        self.fresh = list(range(1, ROWS))
+        """Rows not injected yet: a row that differs a third time ends the run."""
 
     def verify(self) -> dict[str, Any]:
         self.ferry.post("verify")
@@ -77,7 +79,8 @@ class Proof:
         assert (found["rowsDiffering"], found["rowsRepaired"]) == (self.found, self.found), "a false alarm"
 
     def inject(self, rng: random.Random) -> None:
-        rows = rng.sample(range(1, ROWS), A_ROUND + 1)
+        rows = rng.sample(self.fresh, A_ROUND + 1)
+        self.fresh = [at for at in self.fresh if at not in rows]
         one, other = rows.pop(), rows.pop()
         done = [(rng.choice(list(KINDS)), at) for at in rows]
         statements = [KINDS[kind](at) for kind, at in done]
