@@ -65,11 +65,11 @@ class Flusher:
         buffer: ChangeBuffer,
         executor: Executor,
         copy_keys: Callable[[TableMove, tuple[KeyLiterals, ...]], bool],
-        make_visible: Callable[[TableMove, Generation], bool],
+        make_visible: Callable[[Sequence["Taken"]], bool],
         cancelled: Callable[[], bool],
         flushed: Callable[[FlushResult], None],
     ) -> None:
-        """``make_visible`` is the wait of R1 (False when cancelled)."""
+        """``make_visible`` is the wait of R1 for all generations of a round (False when cancelled)."""
         self._buffer = buffer
         self._executor = executor
         self._copy_keys = copy_keys
@@ -119,8 +119,10 @@ class Flusher:
         started = time.monotonic()
         with ExitStack() as gates:
             generations = self._take(gates, moves)
+            if not generations:
+                return
             try:
-                done = all(self._make_visible(*taken) for taken in generations) and self._write(generations)
+                done = self._make_visible(generations) and self._write(generations)
             except BaseException:
                 self._return(generations)
                 raise

@@ -18,9 +18,8 @@ from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.changes.derived_keys import DerivedKeys
 from ferry_core.changes.dropped_xa import DroppedXa
-from ferry_core.changes.flusher import Flusher
+from ferry_core.changes.flusher import Flusher, Taken
 from ferry_core.changes.whole_tables import WholeTables, timed
-from ferry_core.consistency.pending import Generation
 from ferry_core.consistency.table_locks import wait_for_rows
 from ferry_core.errors import DataError, FerryError, Interrupted, RetriableError, Terminated, TooLarge
 from ferry_core.moves.move import TableMove
@@ -363,17 +362,20 @@ class Engine:
             pair = self._flush_local.pair = self._pair()
         return pair
 
-    def _make_visible(self, move: TableMove, generation: Generation) -> bool:
-        """R1, in a flusher's thread, on its own pair of sessions."""
+    def _make_visible(self, generations: Sequence[Taken]) -> bool:
+        """R1, in a flusher's thread, on its own pair of sessions: what the last has seen includes the others'."""
         pair = self._flushing_pair()
+        tables = [move.table for move, _ in generations]
+        seen = max(generation.seen for _, generation in generations)
+        xids = frozenset().union(*(generation.xids for _, generation in generations))
 
         def undecided() -> frozenset[str]:
             # A transaction prepared again with the same XID has nothing to do with these keys.
-            return generation.xids.difference(self.buffer.prepared_xids())
+            return xids.difference(self.buffer.prepared_xids())
 
-        seen, over, visibility = generation.seen, self.ending.is_set, self.flow.reader.visibility
+        over, visibility = self.ending.is_set, self.flow.reader.visibility
         return self._step.retrying(
-            pair, lambda: wait_for_rows(pair.source(), visibility, [move.table], seen, over, undecided)
+            pair, lambda: wait_for_rows(pair.source(), visibility, tables, seen, over, undecided)
         )
 
 

@@ -160,7 +160,7 @@ def test_a_table_with_few_changes_is_not_starved_by_a_busy_one() -> None:
             buffer,
             pool,
             lambda _move, _keys: False,
-            lambda _move, _: True,
+            lambda _: True,
             lambda: len(order) >= 4,
             flushed,
         )
@@ -199,7 +199,7 @@ def test_batches_that_deadlock_each_other_take_turns_for_a_while(monkeypatch: py
             buffer,
             pool,
             copy,
-            lambda _move, _: True,
+            lambda _: True,
             lambda: False,
             lambda _: None,
         )
