@@ -22,6 +22,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -105,6 +106,8 @@ class CutoverAttempt:
     corrector: LeaseCorrector
     stopped: Callable[[], None]
     deadline_seconds: float
+    connected: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Entered before writes are stopped, so that writers do not wait for the sessions of ``prove`` to open."""
     reached: Callable[[str], None] = lambda _: None
     doubt: Callable[[FerryError], None] = lambda _: None
     may_replicate: bool = False
@@ -291,7 +294,7 @@ class CutoverAttempt:
         self._doing = doing
 
     def _drain(self, deadline: float) -> int:
-        with self.control() as control:  # connected before writers wait
+        with self.control() as control, self.connected():
             self._step(STOPPING_WRITES)
             self.lock.acquire(deadline - time.monotonic(), self._confirm, self._recording.check)
             self._stopped.set()

@@ -32,6 +32,11 @@ class SessionPair:
             self._target = self._open_target()
         return self._target
 
+    def connect(self) -> None:
+        """Open those of tables without a row filter."""
+        self.source()
+        _ = self.target
+
     def _opened(self) -> list[Session]:
         return [*list(self._sources.values()), *([self._target] if self._target is not None else [])]
 

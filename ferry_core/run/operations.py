@@ -7,7 +7,7 @@ another implementation, without servers.
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,6 +42,7 @@ from ferry_core.workers.orphans import suspect_orphans
 
 if TYPE_CHECKING:
     from ferry_core.cutover.source_lock import SourceLock
+    from ferry_core.mysql.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +161,7 @@ class DataOperations:
         )
         self._corrector = LeaseCorrector(parts.engine.suspend_writes)
         self._used_lock: SourceLock | None = None
+        self._last_look: tuple[Session, Session]
         self._rebuilds = Rebuilds(parts.engine.moves)
         self._orphans_suspected = threading.Event()
 
@@ -338,6 +340,7 @@ class DataOperations:
             buffer=self._engine.buffer,
             stream=self._engine.streamer,
             prove=self._prove,
+            connected=self._connected,
             check_cancelled=check_cancelled,
             corrector=self._corrector,
             stopped=lambda: self._reporter.writes_stopped(number),
@@ -357,6 +360,15 @@ class DataOperations:
             verifier.go_on()
         return outcome
 
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Open the sessions of ``_prove``."""
+        with self._connections.source_control() as source, self._connections.target() as target:
+            self._last_look = source, target
+            if self._parts.verifier is not None:
+                self._parts.verifier.connect()
+            yield
+
     def _prove(self, deadline: float, check: Callable[[], None]) -> str | None:
         """Under the lock: describe what differs.
 
@@ -366,10 +378,10 @@ class DataOperations:
         differing = verifier.prove(deadline, check) if verifier is not None else None
         check()
         if differing is None:
-            with self._connections.source_control() as source, self._connections.target() as target:
-                raise_counters(source, target, context.tables, self._fence, check)
-                raise_sequences(source, target, context.ferry.spec.tables, context.tables, self._fence)
-                self._objects.refuse_changed(source)
+            source, target = self._last_look
+            raise_counters(source, target, context.tables, self._fence, check)
+            raise_sequences(source, target, context.ferry.spec.tables, context.tables, self._fence)
+            self._objects.refuse_changed(source)
         return differing
 
     def finish_objects(self, stopping: Callable[[], bool]) -> int:

@@ -104,8 +104,12 @@ class Verifier:
         self._connect_target = connect_target
         self._workers = workers
         self._rows_per_chunk = rows_per_chunk
-        self._background = ReadSessions(connect_source, connect_target)
+        self._background = self._sessions()
         self._background_lock = threading.Lock()
+        self._extra: list[ReadSessions] = []
+
+    def _sessions(self) -> ReadSessions:
+        return ReadSessions(self._connect_source, self._connect_target)
 
     def changed(self, move: TableMove, keys: Sequence[RowKey], decode: KeyDecoder | None) -> None:
         """Call for every changed key, *after* it is in the change buffer."""
@@ -168,7 +172,7 @@ class Verifier:
     ) -> tuple[Mapping[Table, Sequence[Difference]], set[Difference]]:
         """Candidates that still differ, by table, and which of all stayed the same. The others are equal."""
         differing, steady = by_table(candidates), set(candidates)
-        with ReadSessions(self._connect_source, self._connect_target) as sessions:
+        with self._sessions() as sessions:
             for _ in range(CONFIRM_ROUNDS):
                 # A table whose only key was named: to wait for its copy may take as long as it is written to.
                 named = {table for table in differing if table.whole and self.unproven.size(moves[table])}
@@ -269,6 +273,15 @@ class Verifier:
 
     # -- under the lock -------------------------------------------------------------------------------------------
 
+    def connect(self) -> None:
+        """Open sessions for ``prove_all``, which others then need not wait for. They are kept for the next attempt."""
+        for pair in self._pairs()[1:]:
+            pair.connect()
+
+    def _pairs(self) -> list[ReadSessions]:
+        self._extra = self._extra or [self._sessions() for _ in range(self._workers - 1)]
+        return [self._background, *self._extra]
+
     def prove_all(self, deadline: float, check_cancelled: Callable[[], None]) -> list[Difference]:
         """The verdict under the lock: differences among everything unproven, with all changes flushed and source writes
         stopped.
@@ -294,14 +307,7 @@ class Verifier:
         groups = list(grouped(self._remaining()))
         if not groups:
             return []
-        extra = min(self._workers, len(groups)) - 1
-        pairs = [self._background]
-        pairs += [ReadSessions(self._connect_source, self._connect_target) for _ in range(extra)]
-        try:
-            return check_groups(groups, pairs, deadline, self.unproven, check_cancelled)
-        finally:
-            for pair in pairs[1:]:
-                pair.close()
+        return check_groups(groups, self._pairs()[: len(groups)], deadline, self.unproven, check_cancelled)
 
     def _remaining(self) -> Iterator[Part]:
         for move in self._moves:
@@ -310,8 +316,9 @@ class Verifier:
                 yield from parts_of_batch(taken)
 
     def close(self) -> None:
-        """Close the background thread's connections. Call it when no method is running any more."""
-        self._background.close()
+        """Close all connections. Call it when no method is running any more."""
+        for pair in self._pairs():
+            pair.close()
 
 
 def row_key(move: TableMove, key: KeyLiterals) -> RowKey:

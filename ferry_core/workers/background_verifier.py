@@ -187,6 +187,10 @@ class BackgroundVerifier:
         else:
             self._began = began
 
+    def connect(self) -> None:
+        """Open the sessions of ``prove``."""
+        self._verifier.connect()
+
     def prove(self, deadline: float, check_cancelled: Callable[[], None]) -> str | None:
         """Under the cutover lock: describe what differs; None if nothing does.
 
