@@ -52,6 +52,8 @@ class Objects(Model):
     """Triggers of the selected tables; created when the cutover is recorded, so that none fires for a copied row."""
     events: Handling = OtherObjects.REPORT
     """Scheduled events; created disabled, and given the source's status when the cutover is recorded."""
+    sequences: Handling = OtherObjects.REPORT
+    """Sequences of MariaDB; created before the tables, whose defaults may name them."""
     definer: Annotated[Definer, Field(strict=False)] = Definer.KEEP
     """Keep: each has the definer that it has on the source. CurrentUser: the target's account is the definer."""
 
@@ -75,7 +77,7 @@ class Schema(Model):
     defer_indexes: bool = True
     """Create non-unique secondary indexes after a table's rows; not supported yet: they are created with the table."""
     objects: Objects = Objects()
-    """Views, routines, triggers and events."""
+    """Views, routines, triggers, events and sequences."""
 
 
 class Copy(Model):

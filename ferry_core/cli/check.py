@@ -120,7 +120,7 @@ def _last_if_failed(one: Result) -> tuple[int, str]:
 
 
 def statements(results: Sequence[Result]) -> Iterator[str]:
-    """The SQL that fixes failures, unwrapped so that it can be copied."""
+    """The SQL to run on each server, unwrapped so that it can be copied."""
     for server in ("source", "target"):
         lines = dict.fromkeys(one.statement for one in results if one.statement and one.server == server)
         if lines:

@@ -1,4 +1,4 @@
-"""Checks whether the target accepts the views, routines, triggers and events that ``schema.objects`` wants created.
+"""Checks whether the target accepts the views, routines, triggers, events and sequences of ``schema.objects``.
 
 Each is really created in a temporary schema of this Ferry, over empty copies of the tables that it names, compared with
 the source's and dropped again. An object that names its own schema is not tried, because it would be created in the
@@ -25,6 +25,7 @@ from ferry_core.schema.event_zones import other_zone
 from ferry_core.schema.fingerprints import fingerprint
 from ferry_core.schema.object_maker import ObjectMaker, differs, foreign_objects
 from ferry_core.schema.objects import (
+    EARLY,
     ROUTINES,
     Definition,
     Kind,
@@ -36,6 +37,7 @@ from ferry_core.schema.objects import (
     renamed_in,
     schema_on_target,
 )
+from ferry_core.schema.sequences import sequence_names
 from ferry_core.tables.table import TableName
 from ferry_core.text import shortlist
 
@@ -91,7 +93,8 @@ def _renamed(context: PreflightContext) -> Iterator[Finding]:
     found = {
         one: named
         for one, it in context.objects.items()
-        if (named := renamed_in(it, one.name.schema, context.spec.tables, context.tables))
+        if one.kind is not Kind.SEQUENCE
+        and (named := renamed_in(it, one.name.schema, context.spec.tables, context.tables))
     }
     if found:
         said = shortlist([f"{one} ({', '.join(named)})" for one, named in found.items()], SHOWN)
@@ -171,16 +174,19 @@ def _try(context: PreflightContext, schema: str, wanted: Mapping[Listed, Definit
     settings = computing_settings(context.source, context.target)
     with trial_schema(target, context.ferry_uid) as trial, as_written(target, settings) as build:
         target.execute(f"ALTER DATABASE {identifier(trial)} {_default(context, schema)}")
+        maker = ObjectMaker(target, trial, definer)
+        early = maker.create([it for one, it in wanted.items() if one.kind in EARLY])
         _stand_in(context, schema, trial, wanted, build)
-        made = ObjectMaker(target, trial, definer).create(wanted.values())
+        made = maker.create([it for one, it in wanted.items() if one.kind not in EARLY])
+        refused = {**early.refused, **made.refused}
         named = {(one.kind, one.name.name): one for one in wanted}
-        for one, error in made.refused.items():
+        for one, error in refused.items():
             yield _refused(context, named[one.kind, one.name], error)
         found = {(one.kind, one.name.name): read(target, one) for one in list_objects(target, [trial], list(Kind))}
         unlike = {
             one: said
             for one, it in wanted.items()
-            if it not in made.refused and (said := _unlike(it, found.get((one.kind, one.name.name)), definer))
+            if it not in refused and (said := _unlike(it, found.get((one.kind, one.name.name)), definer))
         }
         if unlike:
             yield failed(
@@ -224,10 +230,12 @@ def _stand_in(
     of_triggers = {one.table for one in wanted if one.kind is Kind.TRIGGER}
     views = " ".join(it.statement.decode("utf-8", "replace") for it in wanted.values() if it.kind is Kind.VIEW)
     moved = {table.source.name: table for table in context.tables if table.source.schema == schema}
+    sequences = sequence_names(context.source, context.spec.tables, context.tables)
+    sequences |= {one.name: TableName(trial, one.name.name) for one in wanted if one.kind is Kind.SEQUENCE}
     for name, table in moved.items():
         if name in of_triggers or identifier(name) in views:
             made = TableName(trial, name)
-            build(definition(context.source, table.source).create(made, frozenset()))
+            build(definition(context.source, table.source).with_sequences(sequences).create(made, frozenset()))
     on_target = context.spec.tables.rename_schemas.get(schema, schema)
     for name in _tables(context.target, on_target):
         if name not in moved and identifier(name) in views:

@@ -6,6 +6,7 @@ visibility first checks the privilege: here, and in ``cutover``, ``target`` and 
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ferry_core.mysql.literals import string
 from ferry_core.preflight.context import PreflightContext
@@ -15,7 +16,6 @@ from ferry_core.preflight.grants import schema_pattern
 from ferry_core.preflight.result import Check, Finding, passed, warning
 from ferry_core.reasons import Reason
 from ferry_core.schema.objects import ROUTINES, Kind, list_objects
-from ferry_core.schema.sequences import sequences_of
 from ferry_core.tables.patterns import readings
 from ferry_core.text import shortlist
 
@@ -68,6 +68,7 @@ def _left_behind(context: PreflightContext) -> Iterator[Finding]:
     yield passed(message)
 
 
+_SEQUENCES = "definitions of sequences"
 _NEEDED = {
     "triggers": ("TRIGGER",),
     "events": ("EVENT",),
@@ -83,11 +84,12 @@ def _may(source: ServerFacts, privileges: tuple[str, ...], schema: str) -> bool:
 
 
 def _not_moved(context: PreflightContext, schemas: list[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {kind: [] for kind in ("views", "triggers", "events", "routines")}
+    found: dict[str, list[str]] = {kind: [] for kind in ("views", "triggers", "events", "routines", _SEQUENCES)}
+    words = {kind: f"{kind.lower()}s" for kind in Kind} | dict.fromkeys(ROUTINES, "routines")
+    words[Kind.SEQUENCE] = _SEQUENCES
     for one in list_objects(context.source, schemas, list(Kind)):
         if one not in context.objects:
-            found["routines" if one.kind in ROUTINES else f"{one.kind.lower()}s"].append(str(one.name))
-    found["definitions of sequences"] = [str(name) for name in sequences_of(context.source, schemas)]
+            found[words[one.kind]].append(str(one.name))
     return found
 
 
@@ -115,11 +117,12 @@ def _grants(context: PreflightContext) -> Iterator[Finding]:
     ours = source.account.replace("`", "'")
     others = [statement for statement in statements if f" TO {ours}" not in statement]
     if others:
-        yield passed(f"accounts are not moved; create them on the target, and there: {shortlist(others, SHOWN, '; ')}")
+        said = f"accounts are not moved; create them on the target, and there: {shortlist(others, SHOWN, '; ')}"
+        yield replace(passed(said), statement=";\n  ".join(others))
 
 
 CHECKS = (
     Check("tables in sight", "source", _hidden_tables),
     Check("left behind", "source", _left_behind),
-    Check("grants left behind", "source", _grants),
+    Check("grants left behind", "target", _grants),
 )

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from ferry_core.api.choices import Definer
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.computing import computing_settings
 from ferry_core.mysql.endpoint import Endpoint
@@ -25,7 +26,10 @@ from ferry_core.schema.building import Build, as_written
 from ferry_core.schema.create import definition, known_definition
 from ferry_core.schema.definition import Definition, ForeignKey, parse
 from ferry_core.schema.likeness import differences
+from ferry_core.schema.object_maker import ObjectMaker
+from ferry_core.schema.objects import Kind
 from ferry_core.schema.parallel_builds import Builds, Opening
+from ferry_core.schema.sequences import sequence_names
 from ferry_core.tables.discovery import TRIALS
 from ferry_core.tables.table import SUPPORTED_ENGINES, Table, TableName
 from ferry_core.text import counted, shortlist
@@ -48,7 +52,7 @@ _ADVICE = {
     "SESSION_VARIABLES_ADMIN ON *.* TO {account}, so that a run can turn that off for itself (MySQL), or SET GLOBAL "
     "innodb_strict_mode = OFF",
     3510: "create that tablespace there, or on the source ALTER TABLE ... TABLESPACE innodb_file_per_table",
-    1146: "first create there what it refers to (for example a sequence)",
+    1146: "first create there what it refers to (a sequence: schema.objects.sequences: Create)",
     1690: "its expressions need the sql_mode NO_UNSIGNED_SUBTRACTION: write them with CAST(... AS SIGNED)",
     1901: "its expressions need another sql_mode: rewrite them, for example with CAST(... AS SIGNED)",
     1563: "its partitions need the sql_mode NO_UNSIGNED_SUBTRACTION: write their expression with CAST(... AS SIGNED)",
@@ -74,6 +78,8 @@ class _Trial:
     keys: dict[Shape, list[Constraint]] = field(default_factory=dict)
     """Equal constraints between the same shapes are tried once."""
     stand_ins: dict[Table, TableName] = field(default_factory=dict)
+    sequences: dict[TableName, TableName] = field(default_factory=dict)
+    """Names for the DEFAULTs: those of the trial's sequences, or of the target's."""
     names: set[str] = field(default_factory=set)  # of tables and constraints, in lower case
     untried: list[str] = field(default_factory=list)
 
@@ -98,6 +104,8 @@ class _Trial:
             self.keys.setdefault(sort, []).append((child, parent, key))
 
     def make(self, schema: str, build: Build, settings: Mapping[str, str], deadline: float) -> Iterator[Finding]:
+        self.sequences |= sequence_names(self.context.source, self.context.spec.tables, self.context.tables)
+        yield from self._create_sequences(schema)
         yield from self._create(schema, build, settings, deadline)
         yield from self._compare([kind for kind in self.kinds.values() if kind.created])
         by_child: dict[Table, list[Sequence[Constraint]]] = {}
@@ -121,10 +129,20 @@ class _Trial:
         elements = [checks.get(at, element) for at, element in enumerate(it.elements)]
         return (*elements, _COUNTER.sub("", it.options))
 
+    def _create_sequences(self, schema: str) -> Iterator[Finding]:
+        wanted = {one: it for one, it in self.context.objects.items() if one.kind is Kind.SEQUENCE}
+        names = {one: self._name(one.name, schema) for one in wanted}
+        named = [it.named(names[one].name) for one, it in wanted.items()]
+        made = ObjectMaker(self.context.target, schema, Definer.KEEP).create(named)
+        self.sequences |= {one.name: name for one, name in names.items()}
+        for one, error in made.refused.items():
+            yield failed(Reason.DEFINITION_REFUSED, f"sequence {one.schema}.{one.name} cannot be made: {error.problem}")
+
     def _create(self, schema: str, build: Build, settings: Mapping[str, str], deadline: float) -> Iterator[Finding]:
         kinds, names, statements = list(self.kinds.values()), [], []
         for kind in kinds:
-            it, name = self.definitions[kind.tables[0]], self._name(kind.tables[0], schema)
+            name = self._name(kind.tables[0].target, schema)
+            it = self.definitions[kind.tables[0]].with_sequences(self.sequences)
             names.append(name)
             statements.append(it.create(name, self._taken(check.name for check in it.checks)))
         built = Builds(statements, deadline).run(build, partial(_helping, self.context.target.endpoint, settings))
@@ -138,7 +156,7 @@ class _Trial:
 
     def _compare(self, kinds: Sequence[_Kind]) -> Iterator[Finding]:
         pairs = [(kind.tables[0], kind.created) for kind in kinds if kind.created]
-        known = {table.source: it for table, it in self.definitions.items()}
+        known = {table.source: it.with_sequences(self.sequences) for table, it in self.definitions.items()}
 
         def read(session: Session, name: TableName) -> Definition:
             return known[name] if session is self.context.source else definition(session, name)
@@ -205,14 +223,14 @@ class _Trial:
             kind = self.kinds.get(self._shape(table))
             return kind.created if kind else None
         if table not in self.stand_ins:
-            name = self._name(table, schema)
+            name = self._name(table.target, schema)
             build(f"CREATE TABLE {name.sql} LIKE {table.target.sql}")
             self.stand_ins[table] = name
         return self.stand_ins[table]
 
-    def _name(self, table: Table, schema: str) -> TableName:
+    def _name(self, wanted: TableName, schema: str) -> TableName:
         """The table's own name, unless a table of another schema has it already."""
-        name = table.target.name
+        name = wanted.name
         if name.lower() in self.names:
             name = f"table {len(self.names)}"
         self.names.add(name.lower())

@@ -1,12 +1,13 @@
-"""Views, routines, triggers and events on the target: when a run creates them, and which belong to the Ferry.
+"""Views, routines, triggers, events and sequences on the target: when a run creates them, and which are the Ferry's.
 
-Views, routines and disabled events are created once the rows are copied, and updated before each cutover attempt.
-Triggers, and the statuses of events, follow when the cutover is recorded: from then on the fence allows no row write of
-ours, so no trigger can fire for one, and a failed attempt has nothing to undo. Under the cutover's lock one check
-proves that nothing changed on the source since. The checkpoint has the definitions of triggers and events from before
-the attempt, so if a run is killed in between, the next start finishes the work whatever the source has by then
-(``late_objects``). What this Ferry creates is recorded with a fingerprint of its definition: only what still has that
-is dropped or replaced (``own_objects``). Used by ``operations`` and ``late_objects``.
+Sequences are created before the tables, whose DEFAULTs may name them. Views, routines and disabled events are created
+once the rows are copied, and all are updated before each cutover attempt. Triggers, and the statuses of events, follow
+when the cutover is recorded: from then on the fence allows no row write of ours, so no trigger can fire for one, and a
+failed attempt has nothing to undo. Under the cutover's lock one check proves that nothing changed on the source since.
+The checkpoint has the definitions of triggers and events from before the attempt, so if a run is killed in between, the
+next start finishes the work whatever the source has by then (``late_objects``). What this Ferry creates is recorded
+with a fingerprint of its definition: only what still has that is dropped or replaced (``own_objects``). Used by
+``operations`` and ``late_objects``.
 """
 
 import logging
@@ -20,11 +21,12 @@ from ferry_core.cutover.outcome import AttemptFailed
 from ferry_core.errors import ConfigError, DataError, FerryError
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
-from ferry_core.run.own_objects import forget_gone, object_id, plan, recognised, stored_late
+from ferry_core.run.own_objects import KeptObjects, forget_gone, object_id, plan, recognised, stored_late
 from ferry_core.schema.event_zones import refuse_other_zone
 from ferry_core.schema.fingerprints import account_clause
 from ferry_core.schema.object_maker import ObjectMaker, differs, foreign_objects
 from ferry_core.schema.objects import (
+    EARLY,
     LATE,
     Definition,
     Kind,
@@ -77,13 +79,19 @@ class TargetObjects:
             refuse_other_zone(source, target, self._wanted)
             late = stored_late({one: it for one, it in self._wanted.items() if one.kind in AFTER})
             known, kept.late = kept.late, late
-            if not self._bring_early(target, kept, save) and late != known:
+            if not self._bring(target, KeptObjects(kept, save), self._kinds.difference(LATE)) and late != known:
                 save()
 
-    def _bring_early(self, target: Session, kept: ObjectsState, save: Save) -> bool:
+    def bring_early(self, source: Session, target: Session, kept: KeptObjects) -> None:
+        """The same for what tables need."""
+        kinds = self._kinds.intersection(EARLY)
+        self._wanted = {one: read(source, one) for one in self._list(source, kinds)}
+        self._bring(target, kept, kinds)
+
+    def _bring(self, target: Session, keeping: KeptObjects, kinds: frozenset[Kind]) -> bool:
         """Returns False if there is nothing to do."""
-        early = {one: it for one, it in self._wanted.items() if one.kind not in LATE}
-        kinds = self._kinds.difference(LATE)
+        kept, save = keeping
+        early = {one: it for one, it in self._wanted.items() if one.kind in kinds}
         there = self._on_target(target, kinds)
         missing = [one for one in early if self._id(one) not in there]
         outdated = [one for one in early if one not in missing and self._differs(one, there[self._id(one)])]
@@ -105,7 +113,7 @@ class TargetObjects:
         kept.ours |= {name: kept.planned.pop(name) for name in made}
         save()
         self._refuse_unlike(target, early, Reason.DEFINITION_DIFFERS)
-        log.info("created %d views, routines and events on the target", len(made))
+        log.info("created on the target: %s", shortlist([str(one) for one in early if self._id(one) in made], SHOWN))
         return True
 
     def refuse_changed(self, source: Session) -> None:
@@ -188,8 +196,8 @@ class TargetObjects:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def _list(self, source: Session) -> list[Listed]:
-        return wanted_objects(source, self._spec.tables, self._tables, self._kinds)
+    def _list(self, source: Session, kinds: Collection[Kind] | None = None) -> list[Listed]:
+        return wanted_objects(source, self._spec.tables, self._tables, self._kinds if kinds is None else kinds)
 
     def _read(self, source: Session) -> None:
         self._wanted = {one: read(source, one) for one in self._list(source)}

@@ -1,5 +1,6 @@
-"""Which views, routines and events on the target are this Ferry's own, by the checkpoint. Used by ``objects`` and
-cleanup.
+"""Which views, routines, events and sequences on the target are this Ferry's own, by the checkpoint.
+
+Used by ``objects``, ``creating`` and cleanup.
 
 Before an object is created its name is stored with the fingerprints that it may get: it is *planned*. Once it exists it
 is *ours*. A run that is killed in between leaves the name planned, and somebody else may then create an object of that
@@ -8,7 +9,8 @@ ours that was changed on the target since is somebody else's too.
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from ferry_core.api.choices import Definer
 from ferry_core.checkpoint.state import LateObject, ObjectsState
@@ -20,6 +22,13 @@ from ferry_core.schema.objects import Definition, Kind, Listed, list_objects, re
 from ferry_core.tables.table import TableName
 
 log = logging.getLogger(__name__)
+
+
+class KeptObjects(NamedTuple):
+    """Part of the checkpoint; ``save`` stores it."""
+
+    state: ObjectsState
+    save: Callable[[], None]
 
 
 def object_id(kind: Kind, name: TableName) -> str:

@@ -15,10 +15,9 @@ from ferry_core.api.choices import CreateTables, VerifyMode
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.binlog.handshake import server_id_of
-from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.streamer import BinlogStreamer, Upstream
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.checkpoint.state import RunState
+from ferry_core.checkpoint.state import ObjectsState, RunState
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
 from ferry_core.cutover.durable import keep_found
@@ -32,21 +31,23 @@ from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptSeries, CaughtUp
 from ferry_core.run.checkpoints import Checkpoints, Stored, marks_of, moves_of, set_position, stored_mark
 from ferry_core.run.claim import take_fence
-from ferry_core.run.definitions import AlteredTables, reason_given, still_as_validated
+from ferry_core.run.creating import create_on_target
+from ferry_core.run.definitions import AlteredTables, still_as_validated
 from ferry_core.run.late_objects import finish_left, unknown_without_state
 from ferry_core.run.left_locked import lease_or_explain, unlock_again, unlock_first
 from ferry_core.run.operations import DataOperations
 from ferry_core.run.options import RunOptions
+from ferry_core.run.own_objects import KeptObjects
 from ferry_core.run.parts import Parts
 from ferry_core.run.renamed import source_proof, target_proof
 from ferry_core.run.replicated import refuse_replicated
 from ferry_core.run.setup import RunContext, binlog_retention, refuse_lost, selection_of, validate
 from ferry_core.run.single_run import single_run
-from ferry_core.run.start_over import drop_outdated, undo_start
+from ferry_core.run.start_over import undo_start
 from ferry_core.run.started import Started
 from ferry_core.run.verification import background, wanted_of
 from ferry_core.schema.cascades import unlogged_cascades
-from ferry_core.schema.create import Creation, create_missing
+from ferry_core.schema.create import Creation
 from ferry_core.throttle import Throttle
 from ferry_core.verify.verifier import Verifier
 from ferry_core.workers.background_verifier import BackgroundVerifier
@@ -59,6 +60,7 @@ from ferry_core.workers.flow import Flow
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ferry_core.binlog.last_read import LastRead
     from ferry_core.tables.table import Table
 
 log = logging.getLogger(__name__)
@@ -76,11 +78,6 @@ class _Start(NamedTuple):
 
 
 UNWATCHED = "; that run ended before the end of cutover.watchFor, so nobody has looked for later writes on the source"
-
-
-def _nothing() -> LastRead | None:
-    """A new process has read nothing yet."""
-    return None
 
 
 class RunStartup:
@@ -102,14 +99,15 @@ class RunStartup:
         self._throttle = throttle
         self._reporter = reporter
         self.fence: Fence | None = None
-        self._last_read: Callable[[], LastRead | None] = _nothing
-        """What was read after the last checkpoint must still be there, too."""
+        self._last_read: Callable[[], LastRead | None] = lambda: None
+        """What was read after the last checkpoint must still be there, too. A new process has read nothing yet."""
         self._alone = ExitStack()
         self._is_alone = False
         self._has_run = False
         self._context: RunContext | None = None
         self._created: list[Table] = []
         self._planned: list[str] = []
+        self._objects = ObjectsState()
         self._start_undone = False
 
     @property
@@ -139,6 +137,7 @@ class RunStartup:
                 self._report_cut_over(context)
                 return None
             self._context = context
+            self._objects = context.state.objects if context.state is not None else ObjectsState()
             try:
                 return self._started(self._fenced(context), series, opened)
             except DataError as error:
@@ -187,11 +186,9 @@ class RunStartup:
         self._leave_if_asked()
         with self._connections.source_control() as source, self._connections.target() as target:
             if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
-                with reason_given(source, self._ferry.spec.tables, context.tables):
-                    drop_outdated(context, fence, source, target)
-                    planned = partial(self._keep_planned, context, fence)
-                    creation = Creation(planned, self._created.append, self._connections.target)
-                    create_missing(source, target, context.tables, fence, creation)
+                creation = Creation(partial(self._keep_planned, context, fence), self._created.append)
+                kept = KeptObjects(self._objects, partial(self._save, context, fence))
+                create_on_target(context, fence, source, target, creation, kept)
             self._reporter.source_retains(binlog_retention(source))
             state = self._state(context)
             visibility = visibility_of(source, state.position)
@@ -221,6 +218,9 @@ class RunStartup:
         if context.begun:
             return
         self._planned = [table.id for table in tables]
+        self._save(context, fence)
+
+    def _save(self, context: RunContext, fence: Fence) -> None:
         state = self._state(context)
         state.epoch = fence.epoch
         context.store.save(state, fence.epoch)
@@ -259,8 +259,7 @@ class RunStartup:
             context.store.save(state, epoch)
 
     def _waits(self, context: RunContext) -> bool:
-        wanted = self._intent.now
-        return bool(wanted.paused_by) and not (context.was_cut_over or wanted.aborted)
+        return bool(self._intent.now.paused_by) and not (context.was_cut_over or self._intent.now.aborted)
 
     def _report_waiting(self, context: RunContext) -> None:
         """A resumed run is shown as paused in its stage.
@@ -319,6 +318,7 @@ class RunStartup:
             created=sorted({*context.recreatable, *self._planned}),
             paused=wanted.paused_by_verb,
             paused_over=wanted.spec_paused,
+            objects=self._objects,
             started_at=time.time(),
         )
 

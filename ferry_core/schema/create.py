@@ -8,7 +8,7 @@ the fence is taken, and again at every resume: existing tables are kept.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -40,11 +40,13 @@ class Fence(Protocol):
 class Creation:
     """How to create: ``planned`` is called with all tables before the first is created, ``created`` with each one
     afterwards, in any thread. ``connect`` opens further sessions to the target; None: there is only the given one.
+    ``sequences``: of the source's, their names on the target.
     """
 
     planned: Callable[[Sequence[Table]], object] = len
     created: Callable[[Table], object] = lambda _table: None
     connect: Callable[[], Session] | None = None
+    sequences: Mapping[TableName, TableName] = field(default_factory=dict)
 
 
 def create_missing(
@@ -60,10 +62,13 @@ def create_missing(
     creation.planned(missing)
     for table in missing:
         take_literally(target, table)
-    made = {table.source: definition(source, table.source).on_engine(table.target_engine) for table in missing}
+    made = {
+        table.source: definition(source, table.source).on_engine(table.target_engine).with_sequences(creation.sequences)
+        for table in missing
+    }
     statements = _statements(target, missing, made, {table.source: table.target for table in tables})
     with fence.hold(target):
-        _create_schemas(source, target, missing)
+        create_schemas(source, target, missing)
     with as_written(target) as build:
         for first in range(0, len(missing), AT_ONCE):
             some = missing[first : first + AT_ONCE]
@@ -182,7 +187,8 @@ def _defined(source: Session, table: TableName, text: str) -> Definition:
     return parse(spelled_out(source, table, text), table)
 
 
-def _create_schemas(source: Session, target: Session, tables: Sequence[Table]) -> None:
+def create_schemas(source: Session, target: Session, tables: Sequence[Table]) -> None:
+    """Those of the tables, like the source's; existing ones are kept."""
     for of_source, of_target in dict.fromkeys((table.source.schema, table.target.schema) for table in tables):
         rows = source.query(
             "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata"

@@ -4,7 +4,7 @@ Used by ``create``, ``foreign_keys`` and ``spelling``.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -60,6 +60,10 @@ class Definition:
         """With another engine, and without the options that only the present one knows."""
         return replace(self, options=_with_engine(self.options, engine))
 
+    def with_sequences(self, names: Mapping[TableName, TableName]) -> "Definition":
+        """With other names of sequences in the DEFAULTs."""
+        return replace(self, elements=tuple(_renamed(element, names) for element in self.elements)) if names else self
+
     def create(self, target: TableName, taken: Collection[str] = (), foreign_keys: Iterable[str] = ()) -> str:
         """CREATE TABLE with the target's name and these foreign keys. CHECKs whose names are ``taken`` get new ones."""
         elements = list(self.elements)
@@ -68,6 +72,21 @@ class Definition:
                 elements[check.element] = check.unnamed
         body = ",\n  ".join([*elements, *foreign_keys])
         return f"CREATE TABLE {target.sql} (\n  {body}\n){self.options}"
+
+
+_OF_SEQUENCES = {"NEXTVAL", "LASTVAL", "SETVAL"}
+
+
+def _renamed(element: str, names: Mapping[TableName, TableName]) -> str:
+    """A server prints ``nextval(`schema`.`name`)``."""
+    tokens, kept, at = tokens_of(element), [], 0
+    for call, opened, schema, point, name in zip(*(tokens[start:] for start in range(5)), strict=False):
+        if call.word in _OF_SEQUENCES and opened.is_mark("(") and point.is_mark("."):
+            new = names.get(TableName(schema.text, name.text))
+            if new is not None:
+                kept += [element[at : schema.start], new.sql]
+                at = name.end
+    return "".join([*kept, element[at:]])
 
 
 _OF_ENGINES = {

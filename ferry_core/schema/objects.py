@@ -1,4 +1,4 @@
-"""What schemas contain besides tables (views, routines, triggers, events), as a server lists and prints it.
+"""What schemas contain besides tables (views, routines, triggers, events, sequences), as a server lists and prints it.
 
 A definition is the bytes of its statement together with the settings under which it was created: sql_mode, character
 sets, time zone. It is read with its own schema as the current one, so that it names a schema only if its author did.
@@ -7,7 +7,7 @@ Used by ``object_maker``, by preflight and by the run.
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ferry_core.api.choices import OtherObjects
@@ -24,6 +24,7 @@ from ferry_core.tables.table import Table, TableName
 class Kind(StrEnum):
     """In the order of creation; the values are SQL keywords."""
 
+    SEQUENCE = "SEQUENCE"
     FUNCTION = "FUNCTION"
     PROCEDURE = "PROCEDURE"
     PACKAGE = "PACKAGE"
@@ -34,6 +35,8 @@ class Kind(StrEnum):
 
 
 ROUTINES = (Kind.FUNCTION, Kind.PROCEDURE, Kind.PACKAGE, Kind.PACKAGE_BODY)
+EARLY = (Kind.SEQUENCE,)
+"""Created before the tables, whose defaults may name them."""
 LATE = (Kind.TRIGGER,)
 """Created once no row of ours is written any more."""
 
@@ -41,7 +44,11 @@ _NAME = rb"(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"
 """A name in the quotes of the sql_mode under which a routine was created."""
 _DEFINER = re.compile(rb" DEFINER=" + _NAME + rb"(?:@" + _NAME + rb")?")
 _STATUS = re.compile(rb"( ON COMPLETION (?:NOT )?PRESERVE )(ENABLE|DISABLE ON SLAVE|DISABLE ON REPLICA|DISABLE)\b")
+_AS_BIGINT = re.compile(rb"(?<=` )as bigint ")
+"""Printed by MariaDB since 11.5, which has other types too."""
 _LISTINGS = {
+    (Kind.SEQUENCE,): "SELECT 'SEQUENCE', TABLE_SCHEMA, TABLE_NAME, '', 0, ''"
+    " FROM information_schema.TABLES WHERE TABLE_TYPE = 'SEQUENCE' AND TABLE_SCHEMA",
     (Kind.VIEW,): "SELECT 'VIEW', TABLE_SCHEMA, TABLE_NAME, '', 0,"
     " CONCAT_WS(0x00, VIEW_DEFINITION, CHECK_OPTION, DEFINER, SECURITY_TYPE)"
     " FROM information_schema.VIEWS WHERE TABLE_SCHEMA",
@@ -100,6 +107,11 @@ class Definition:
         found = _STATUS.search(self.statement) if self.kind is Kind.EVENT else None
         return found.group(2) if found else b""
 
+    def named(self, name: str) -> "Definition":
+        """A sequence with another name."""
+        statement = self.statement.replace(identifier(self.name).encode(), identifier(name).encode(), 1)
+        return replace(self, name=name, statement=statement)
+
     def by(self, definer: bytes) -> bytes:
         """The statement with another DEFINER clause."""
         return _DEFINER.sub(lambda _: definer, self.statement, count=1)
@@ -123,6 +135,7 @@ def disabled(event: bytes) -> bytes:
 def created_kinds(objects: Objects) -> frozenset[Kind]:
     """The kinds that the spec wants created."""
     wanted = {
+        EARLY: objects.sequences,
         (Kind.VIEW,): objects.views,
         ROUTINES: objects.routines,
         (Kind.TRIGGER,): objects.triggers,
@@ -140,7 +153,7 @@ def list_objects(session: Session, schemas: Collection[str], kinds: Collection[K
     for listed, select in _LISTINGS.items():
         if any(kind in kinds for kind in listed):
             found += [_listed(row) for row in session.query(f"{select} IN ({names})")]
-    found = [one for one in found if one.kind in kinds]
+    found = [_with_options(session, one) for one in found if one.kind in kinds]
     order = list(Kind)
     return sorted(found, key=lambda one: (order.index(one.kind), one.name.schema, one.table, one.place, one.name.name))
 
@@ -149,6 +162,11 @@ def _listed(row: Row) -> Listed:
     kind, schema, name, table, place, version = row
     named = TableName((schema or b"").decode(), (name or b"").decode())
     return Listed(Kind((kind or b"").decode()), named, (table or b"").decode(), int(place or 0), version or b"")
+
+
+def _with_options(session: Session, one: Listed) -> Listed:
+    """An ALTER SEQUENCE does not change what information_schema has."""
+    return replace(one, version=read(session, one).statement) if one.kind is Kind.SEQUENCE else one
 
 
 def wanted_objects(
@@ -171,6 +189,8 @@ def read(session: Session, one: Listed) -> Definition:
     session.execute(f"USE {identifier(one.name.schema)}")
     row = [value or b"" for value in session.query(f"SHOW CREATE {one.kind} {identifier(one.name.name)}")[0]]
     match one.kind:
+        case Kind.SEQUENCE:
+            values = [b"", _AS_BIGINT.sub(b"", row[1]), b"utf8mb4", b"utf8mb4_general_ci", b"", b""]
         case Kind.VIEW:
             values = [b"", row[1], row[2], row[3], b"", b""]
         case Kind.EVENT:

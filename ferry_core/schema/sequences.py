@@ -1,8 +1,7 @@
 """Raises the target's sequences to the source's, so that no number is given twice. Only MariaDB has sequences.
 
 A server reserves numbers ahead and stores the first one that is not reserved, so no number from there on was given.
-Sequences are not created: a table whose DEFAULT names one needs it before. Called under the cutover's lock, when
-applications cannot reserve more numbers on the source.
+Called under the cutover's lock, when applications cannot reserve more numbers on the source. ``objects`` creates them.
 """
 
 import logging
@@ -57,6 +56,14 @@ def raise_sequences(
         else:
             raised.append(to)
     return raised
+
+
+def sequence_names(source: Session, selection: Tables, tables: Sequence[Table]) -> dict[TableName, TableName]:
+    """The sequences of the tables' schemas, with their names on the target, which DEFAULTs there have to use."""
+    if source.flavor is not Flavor.MARIADB:
+        return {}
+    found = sequences_of(source, {table.source.schema for table in tables})
+    return {name: TableName(selection.rename_schemas.get(name.schema, name.schema), name.name) for name in found}
 
 
 def sequences_of(session: Session, schemas: Collection[str]) -> list[TableName]:

@@ -55,6 +55,7 @@ EXAMPLE: Manifest = {
             "views": "Create",
             "routines": "Report",
             "triggers": "Report",
+            "sequences": "Create",
             "events": "Report",
             "definer": "Keep",
         },

@@ -22,7 +22,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert spec.source.port == 3306
     assert spec.source.tls.mode == "Preferred"
     assert spec.source.credentials_secret_ref.username_key == "username"
-    kinds = ("views", "routines", "triggers", "events")
+    kinds = ("views", "routines", "triggers", "events", "sequences")
     assert spec.schema_.model_dump(mode="json") == {
         "create": "IfMissing",
         "engine": "Keep",

@@ -1,0 +1,30 @@
+"""Creates on the target what rows need: sequences, then tables. Called by ``startup`` once the fence is taken."""
+
+from dataclasses import replace
+
+from ferry_core.consistency.fence import Fence
+from ferry_core.mysql.session import Session
+from ferry_core.run.definitions import reason_given
+from ferry_core.run.objects import TargetObjects
+from ferry_core.run.own_objects import KeptObjects
+from ferry_core.run.setup import RunContext
+from ferry_core.run.start_over import drop_outdated
+from ferry_core.schema.create import Creation, create_missing, create_schemas
+from ferry_core.schema.objects import EARLY, created_kinds
+from ferry_core.schema.sequences import sequence_names
+
+
+def create_on_target(
+    context: RunContext, fence: Fence, source: Session, target: Session, creation: Creation, kept: KeptObjects
+) -> None:
+    """``kept`` tells which sequences are this Ferry's."""
+    spec, tables = context.ferry.spec, context.tables
+    with reason_given(source, spec.tables, tables):
+        drop_outdated(context, fence, source, target)
+        if created_kinds(spec.schema_.objects).intersection(EARLY):
+            with fence.hold(target):
+                create_schemas(source, target, tables)
+            TargetObjects(spec, tables, context.connections, fence).bring_early(source, target, kept)
+        names = sequence_names(source, spec.tables, tables)
+        complete = replace(creation, connect=context.connections.target, sequences=names)
+        create_missing(source, target, tables, fence, complete)
