@@ -115,6 +115,10 @@ demo-local: setup  ## ferry live tables between two throwaway servers and prove 
 bench: setup  ## copy speed beside mysqldump and mydumper, on the same data
 	@$(BIN)/python bench/run.py
 
+.PHONY: bench-tables
+bench-tables: setup  ## what hundreds of small tables cost: the check, their foreign keys, the write block
+	@$(BIN)/python bench/many_tables.py
+
 .PHONY: bench-fleet
 bench-fleet: kubernetes  ## what 1,000 Ferries cost the operator, and how soon a patch reaches a copier
 	@$(BIN)/python bench/fleet.py
