@@ -30,6 +30,7 @@ class Source:
     schema: str
     debian: str = ""
     maven: tuple[str, ...] = ()
+    pypi: str = ""
     repository: str = ""
     path: str = ""
     commit: str = ""
@@ -43,6 +44,8 @@ class Source:
             return f"{self.repository} {self.path} {self.commit[:12]}"
         if self.debian:
             return self._text_file.with_suffix(".origin").read_text()
+        if self.pypi:
+            return f"PyPI {self.pypi}"
         more = f" and {len(self.maven) - 1} more artifacts" if self.maven[1:] else ""
         return f"Maven {self.maven[0]}{more}"
 
@@ -67,14 +70,17 @@ class Source:
             raise NotFetched(f"{self.name}: put the text of {where} into {self._text_file}")
         with tempfile.TemporaryDirectory(prefix="ferry-schemas-") as name:
             folder = Path(name)
-            if self.debian:
+            if self.pypi:
+                _unpack_pypi(self.pypi, folder)
+            elif self.debian:
                 self._text_file.with_suffix(".origin").write_text(_unpack_debian(self.debian, folder))
             else:
                 for artifact in self.maven:
                     _unpack_maven(artifact, folder)
             found = [path for pattern in self.files for path in sorted(folder.glob(pattern))]
             if not found:
-                raise NotFetched(f"{self.name}: none of {', '.join(self.files)} is in {self.debian or self.maven}")
+                where = self.debian or self.pypi or ", ".join(self.maven)
+                raise NotFetched(f"{self.name}: none of {', '.join(self.files)} is in {where}")
             self._text_file.write_text("\n".join(_read(path) for path in found), encoding="utf-8")
 
 
@@ -100,6 +106,14 @@ def _unpack_maven(artifact: str, folder: Path) -> None:
     )  # fmt: skip
     _, name, version = artifact.split(":")
     with zipfile.ZipFile(folder / f"{name}-{version}.jar") as archive:
+        archive.extractall(folder, [member for member in archive.namelist() if member.endswith(".sql")])
+
+
+def _unpack_pypi(requirement: str, folder: Path) -> None:
+    command = ["pip", "download", "-q", "--no-deps", "--only-binary", ":all:", requirement]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder, [member for member in archive.namelist() if member.endswith(".sql")])
 
 

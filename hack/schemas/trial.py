@@ -28,6 +28,7 @@ from tests.support.ferry_cli import FerryCli
 from tests.support.servers import Pair, Server
 
 _RUN_SECONDS = 500.0
+_KINDS = ("views", "routines", "triggers", "events", "sequences")
 _ROUNDS = 4
 _BLOCKED = re.compile(r"writes blocked (\d+ ms)")
 
@@ -110,7 +111,7 @@ def tried(source: Source, family: Family, rows: int) -> Outcome:
             Path(folder), pair, source.schema,
             cutover={"mode": "Automatic", "watchFor": "0s"}, verify={"mode": "Final"},
         )  # fmt: skip
-        ferry.spec["schema"] = {"objects": dict.fromkeys(("views", "routines", "triggers", "events"), "Create")}
+        ferry.spec["schema"] = {"objects": dict.fromkeys(_KINDS, "Create")}
         if _checked(ferry, outcome):
             _run(ferry, outcome, seed)
     return outcome
