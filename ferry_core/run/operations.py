@@ -7,7 +7,7 @@ another implementation, without servers.
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +28,7 @@ from ferry_core.run.attempts import AttemptTimings
 from ferry_core.run.claim import note_emptied, refuse_rows, writes_begin
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
 from ferry_core.run.early_counters import raise_early
+from ferry_core.run.last_checks import LastChecks
 from ferry_core.run.late_objects import LateWork
 from ferry_core.run.late_writes import WatchedEnd
 from ferry_core.run.new_tables import NewTables
@@ -35,14 +36,11 @@ from ferry_core.run.objects import Save, TargetObjects
 from ferry_core.run.parts import Parts
 from ferry_core.run.rebuilds import Rebuilds
 from ferry_core.run.setup import source_lock
-from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.foreign_keys import add_foreign_keys
-from ferry_core.schema.sequences import raise_sequences
 from ferry_core.workers.orphans import suspect_orphans
 
 if TYPE_CHECKING:
     from ferry_core.cutover.source_lock import SourceLock
-    from ferry_core.mysql.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +159,6 @@ class DataOperations:
         )
         self._corrector = LeaseCorrector(parts.engine.suspend_writes)
         self._used_lock: SourceLock | None = None
-        self._last_look: tuple[Session, Session]
         self._rebuilds = Rebuilds(parts.engine.moves)
         self._orphans_suspected = threading.Event()
 
@@ -321,6 +318,7 @@ class DataOperations:
 
     def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> AttemptOutcome:
         context, timings, verifier = self._parts.context, AttemptTimings(), self._parts.verifier
+        checks = LastChecks(self._parts, self._objects)
         if verifier is not None:
             verifier.stand_aside(check_cancelled)
             verifier.look_again(check_cancelled)
@@ -339,8 +337,8 @@ class DataOperations:
             hurried=self._connections.hurried_lease,
             buffer=self._engine.buffer,
             stream=self._engine.streamer,
-            prove=self._prove,
-            connected=self._connected,
+            prove=checks.prove,
+            connected=checks.connected,
             check_cancelled=check_cancelled,
             corrector=self._corrector,
             stopped=lambda: self._reporter.writes_stopped(number),
@@ -359,30 +357,6 @@ class DataOperations:
         if verifier is not None and not outcome.done:
             verifier.go_on()
         return outcome
-
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[None]:
-        """Open the sessions of ``_prove``."""
-        with self._connections.source_control() as source, self._connections.target() as target:
-            self._last_look = source, target
-            if self._parts.verifier is not None:
-                self._parts.verifier.connect()
-            yield
-
-    def _prove(self, deadline: float, check: Callable[[], None]) -> str | None:
-        """Under the lock: describe what differs.
-
-        If nothing does, let the target's AUTO_INCREMENT and sequences continue where the source's stopped.
-        """
-        verifier, context = self._parts.verifier, self._parts.context
-        differing = verifier.prove(deadline, check) if verifier is not None else None
-        check()
-        if differing is None:
-            source, target = self._last_look
-            raise_counters(source, target, context.tables, self._fence, check)
-            raise_sequences(source, target, context.ferry.spec.tables, context.tables, self._fence)
-            self._objects.refuse_changed(source)
-        return differing
 
     def finish_objects(self, stopping: Callable[[], bool]) -> int:
         reporter = self._reporter

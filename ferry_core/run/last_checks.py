@@ -1,0 +1,47 @@
+"""What is checked under the cutover's lock, on sessions that are opened before it. Used by ``operations``."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ferry_core.run.objects import TargetObjects
+from ferry_core.run.parts import Parts
+from ferry_core.schema.counters import raise_counters
+from ferry_core.schema.sequences import raise_sequences
+
+if TYPE_CHECKING:
+    from ferry_core.mysql.session import Session
+
+
+class LastChecks:
+    """Of one attempt; both methods are called in its thread."""
+
+    def __init__(self, parts: Parts, objects: TargetObjects) -> None:
+        self._parts = parts
+        self._objects = objects
+        self._sessions: tuple[Session, Session]
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Open the sessions of ``prove``."""
+        connections = self._parts.context.connections
+        with connections.source_control() as source, connections.target() as target:
+            self._sessions = source, target
+            if self._parts.verifier is not None:
+                self._parts.verifier.connect()
+            yield
+
+    def prove(self, deadline: float, check: Callable[[], None]) -> str | None:
+        """Describe what differs.
+
+        If nothing does, let the target's AUTO_INCREMENT and sequences continue where the source's stopped.
+        """
+        verifier, context = self._parts.verifier, self._parts.context
+        differing = verifier.prove(deadline, check) if verifier is not None else None
+        check()
+        if differing is None:
+            source, target = self._sessions
+            raise_counters(source, target, context.tables, self._parts.fence, check)
+            raise_sequences(source, target, context.ferry.spec.tables, context.tables, self._parts.fence)
+            self._objects.refuse_changed(source)
+        return differing
