@@ -95,6 +95,10 @@ BEFORE ?= 8bf30ee^
 test-upgrade: setup kubernetes  ## upgrade CRD, operator and copiers of running Ferries from BEFORE, and take them back
 	$(BIN)/pytest --before "$(BEFORE)" tests/upgrade
 
+.PHONY: faults
+faults: setup  ## every fault of docs/faults.md at every moment, on both families (half an hour on two cores)
+	$(BIN)/pytest -n 3 tests/faults
+
 .PHONY: model
 model: setup  ## explore the model of the rules in large bounds: some hours, 4 GiB, one process
 	@nice -n 19 $(BIN)/python -m tests.model

@@ -142,9 +142,13 @@ class DurableDisk:
         finally:
             os.kill(server.pid, signal.SIGCONT)
 
-    def cut_power(self) -> None:
-        """Any number of times."""
+    def cut_power(self, survives: str = "") -> None:
+        """Any number of times. Files whose names begin with ``survives`` were synced and stay as they are."""
         self._server.kill()
-        shutil.rmtree(self._data)
-        shutil.copytree(self._kept, self._data)
+        for path in self._data.iterdir():
+            if survives and path.name.startswith(survives):
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        ignored = shutil.ignore_patterns(f"{survives}*") if survives else None
+        shutil.copytree(self._kept, self._data, dirs_exist_ok=True, ignore=ignored)
         self._server.start()

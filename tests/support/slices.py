@@ -3,7 +3,8 @@
 Slow are the tests of complete moves (tests/e2e), 5 to 60 s each, and those marked so. The cells of a parametrised slow
 test (server families, stages of a run, both servers) are divided into slices. One slice is run, chosen by the commit,
 so that successive commits cover all cells, and ``make test`` fits its 45 minutes on two cores. A test with a single
-cell is always run, and so is everything that is not slow.
+cell is always run, and so is everything that is not slow. Of the cases of tests/faults a slice has a tenth, besides
+those marked ``always``.
 """
 
 import subprocess
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 
 SLICES = 4
+SLICES_OF_FAULTS = 10
+FAULTS = Path(__file__).resolve().parents[1] / "faults"
 COMPLETE_MOVES = Path(__file__).resolve().parents[1] / "e2e"
 
 
@@ -25,6 +28,8 @@ class Slice:
 
     number: int
     of: int
+    turn: int | None = None
+    """Which tenth of the cases of tests/faults; by default ``number`` says it, too."""
 
     @classmethod
     def parse(cls, text: str) -> "Slice | None":
@@ -32,7 +37,8 @@ class Slice:
         if text == "all":
             return None
         if text == "commit":
-            return cls(_commit() % SLICES + 1, SLICES)
+            commit = _commit()
+            return cls(commit % SLICES + 1, SLICES, commit % SLICES_OF_FAULTS)
         number, _, of = text.partition("/")
         chosen = cls(int(number), int(of))
         if not 1 <= chosen.number <= chosen.of:
@@ -44,6 +50,16 @@ class Slice:
 
     def left_out(self, items: Sequence[pytest.Item]) -> set[pytest.Item]:
         """Cells of slow tests that belong to another slice. One of each test is always run."""
+        return self._cells_left_out([item for item in items if FAULTS not in item.path.parents]) | {
+            item for item in items if FAULTS in item.path.parents and _has_cells(item) and not self._has_fault(item)
+        }
+
+    def _has_fault(self, item: pytest.Item) -> bool:
+        turn = self.number - 1 if self.turn is None else self.turn
+        always = item.get_closest_marker("always") is not None
+        return always or (_first_place(item.nodeid) - turn) % SLICES_OF_FAULTS == 0
+
+    def _cells_left_out(self, items: Sequence[pytest.Item]) -> set[pytest.Item]:
         cells: dict[str, list[pytest.Item]] = defaultdict(list)
         for item in items:
             if item.get_closest_marker("slow") is not None or COMPLETE_MOVES in item.path.parents:
@@ -55,6 +71,10 @@ class Slice:
             for place, item in enumerate(of_one_test, start=_first_place(name))
             if place % (slices := min(self.of, len(of_one_test))) != (self.number - 1) % slices
         }
+
+
+def _has_cells(item: pytest.Item) -> bool:
+    return "[" in item.name
 
 
 def _first_place(name: str) -> int:

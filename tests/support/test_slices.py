@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.slices import SLICES, Slice
+from tests.support import slices
+from tests.support.slices import SLICES, SLICES_OF_FAULTS, Slice
 
 SUITE = """
 import pytest
@@ -36,7 +37,7 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> list[pytest.Item]:
     folder = tmp_path_factory.mktemp("suite")
     suite, settings = folder / "test_suite.py", folder / "pytest.ini"
     suite.write_text(SUITE)
-    settings.write_text("[pytest]\nmarkers =\n    slow: takes minutes\n")
+    settings.write_text("[pytest]\nmarkers =\n    slow: takes minutes\n    always: in each\n")
     collected = _Collected()
     arguments = ["--collect-only", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-c", str(settings), str(suite)]
     assert pytest.main(arguments, plugins=[collected]) == 0
@@ -72,4 +73,19 @@ def test_no_such_slice(text: str) -> None:
 
 def test_all_is_no_slice_and_a_commit_chooses_one() -> None:
     assert Slice.parse("all") is None
-    assert Slice.parse("commit") in {Slice(number, SLICES) for number in range(1, SLICES + 1)}
+    chosen = Slice.parse("commit")
+    assert chosen is not None
+    assert chosen.number in range(1, SLICES + 1)
+    assert (chosen.of, chosen.turn) in {(SLICES, turn) for turn in range(SLICES_OF_FAULTS)}
+
+
+def test_ten_turns_together_are_all_faults_and_what_failed_once_is_in_each(
+    items: list[pytest.Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "FAULTS", items[0].path.parent)
+    cells = [item for item in items if "[" in item.name]
+    cells[0].add_marker("always")
+    parts = [names(cells, Slice(1, SLICES, turn)) for turn in range(SLICES_OF_FAULTS)]
+    assert set().union(*parts) == {item.name for item in cells}
+    assert set.intersection(*parts) == {cells[0].name}
+    assert sum(map(len, parts)) == len(cells) + SLICES_OF_FAULTS - 1

@@ -1,0 +1,225 @@
+"""Faults of the copier, and of the network."""
+
+from ferry_core.reasons import Reason
+from tests.faults.table import Cell, NotMade, Outcome, Section, nothing_to_do, tested
+
+COPIER = Section(
+    "The copier",
+    (
+        nothing_to_do(
+            "kill -9, a lost machine, out of memory",
+            "between two steps",
+            "the next start resumes from the checkpoint, and first unlocks a source that an attempt has locked",
+            tested(
+                "e2e/test_cutover.py::test_the_next_start_unlocks_the_source_after_a_killed_run",
+                "e2e/test_left_behind.py::test_a_kill_while_the_record_is_flushed_to_disk",
+                "e2e/test_two_runs.py::test_a_new_run_starts_at_once_after_a_killed_one",
+            ),
+        ),
+        nothing_to_do(
+            "kill -9 again and again",
+            "all phases of one move",
+            "the same",
+            tested(
+                "e2e/test_kills.py::test_twenty_kills_in_one_migration_lose_nothing",
+                "e2e/test_kills.py::test_kills_lose_nothing_with_the_checkpoint_on_the_target",
+                "e2e/test_without_keys.py::test_kills_while_one_is_copied_lose_nothing",
+                "e2e/test_nullable_keys.py::test_null_in_every_phase_loses_nothing_over_kills",
+            ),
+        ),
+        nothing_to_do(
+            "SIGTERM",
+            "every phase",
+            "exit code 143 within seconds, the checkpoint saved, the source writable",
+            tested("e2e/test_stops.py::test_sigterm_ends_every_stage_in_time_and_no_table_starts_over"),
+        ),
+        nothing_to_do(
+            "SIGTERM while a server hangs",
+            "copying to CuttingOver",
+            "the same",
+            tested(
+                "e2e/test_stops.py::test_sigterm_ends_in_time_while_the_target_hangs",
+                "e2e/test_stops.py::test_sigterm_ends_in_time_while_the_source_hangs",
+                "e2e/test_target_fails.py::test_sigterm_unlocks_in_time_while_the_target_hangs",
+            ),
+        ),
+        nothing_to_do(
+            "It is frozen, a successor takes over, and it wakes",
+            "copying, ready, CuttingOver",
+            "the first one ends with NewerRun (exit 65) and has written nothing; the second completes",
+            tested(
+                "e2e/test_two_runs.py::test_a_run_that_was_suspended_cannot_write_after_its_successor",
+                "e2e/test_two_runs.py::test_an_idle_older_run_notices_its_successor",
+                "e2e/test_two_runs.py::test_a_newer_run_takes_over_in_the_middle_of_a_cutover",
+            ),
+        ),
+        nothing_to_do(
+            "Its lock statement arrives after its death",
+            "CuttingOver",
+            "the next start ends that statement and allows writes",
+            tested(
+                "e2e/test_two_runs.py::test_a_lock_statement_that_arrives_late_does_not_outlive_its_run",
+                "ferry_core/cutover/test_source_lock.py::test_a_dead_copiers_attempt_does_not_lock_after_the_release",
+            ),
+        ),
+        Cell(
+            "A second one is started",
+            "while the first runs",
+            Outcome.RESUMES,
+            "AlreadyRunning (exit 75) with the first one's process; the first continues",
+            "nothing, or --take-over",
+            tested("e2e/test_two_runs.py::test_a_second_run_is_refused_and_the_first_continues"),
+            Reason.ALREADY_RUNNING,
+        ),
+        Cell(
+            "Two Ferries claim one table",
+            "start",
+            Outcome.STOPS,
+            "TargetOwnedByAnotherFerry for the later one",
+            "select the table in one Ferry only",
+            tested("e2e/test_same_target.py::test_the_table_is_claimed_once"),
+            Reason.TARGET_OWNED_BY_ANOTHER_FERRY,
+        ),
+        nothing_to_do(
+            "Two Ferries have one source",
+            "CuttingOver",
+            "attempts take turns; none unlocks what another has handed over",
+            tested(
+                "e2e/test_two_ferries.py::test_a_failed_attempt_does_not_unlock_a_source_that_another_ferry_has_cut_over"
+            ),
+        ),
+        Cell(
+            "Its disk is full",
+            "any phase",
+            Outcome.RESUMES,
+            "StateNotWritten with the path",
+            "free space, and start again",
+            tested("ferry_core/checkpoint/test_stores.py::test_sqlite_names_the_file_that_it_cannot_write"),
+            Reason.STATE_NOT_WRITTEN,
+        ),
+        Cell(
+            "Its state is lost",
+            "start",
+            Outcome.STOPS,
+            "StateMissing",
+            "give the state file, or --restart: then tables that hold rows of this Ferry are emptied and copied again",
+            tested(
+                "e2e/test_two_runs.py::test_only_the_rows_of_a_run_whose_state_is_lost_are_emptied",
+                "e2e/test_old_states.py::test_a_state_without_rows_where_a_later_run_has_copied",
+            ),
+            Reason.STATE_MISSING,
+        ),
+        Cell(
+            "Its state is damaged, newer, or of another Ferry",
+            "start",
+            Outcome.STOPS,
+            "StateCorrupt, StateTooNew or StateOfOtherFerry",
+            "give the right state, or start over",
+            tested(
+                "e2e/test_state_formats.py::test_a_newer_or_damaged_state_is_refused_with_its_reason",
+                "e2e/bad_input/test_machine.py::test_state_of_another_ferry",
+            ),
+            Reason.STATE_CORRUPT,
+        ),
+        nothing_to_do(
+            "Its state is newer than the target's rows",
+            "start",
+            "an older state whose rows the target has is chosen; what it does not know is streamed again",
+            tested("ferry_core/checkpoint/test_stores.py::test_the_newest_state_whose_rows_the_target_has_is_chosen"),
+        ),
+        Cell(
+            "A selected table is dropped, or its privilege revoked, while it is down",
+            "start",
+            Outcome.STOPS,
+            "SchemaChanged with the table, or MissingPrivilege with the GRANT",
+            "start over, or grant it and start again",
+            tested(
+                "e2e/test_selection.py::test_a_table_that_vanished_while_down",
+                "e2e/test_selection.py::test_a_table_that_was_hidden_while_down",
+            ),
+            Reason.SCHEMA_CHANGED,
+        ),
+        nothing_to_do(
+            "Its clock jumps",
+            "any phase",
+            "lag and times in the log are wrong until it is right again",
+            NotMade(
+                "processes here share one clock. Deadlines and retries use the monotonic one; no row depends on either"
+            ),
+        ),
+    ),
+)
+
+NETWORK = Section(
+    "The network",
+    (
+        nothing_to_do(
+            "A connection breaks, and its last statement may still be executed",
+            "copying, streaming",
+            "ConnectionLost in the log, retried; what may have been committed is proven ended first",
+            tested(
+                "ferry_core/consistency/test_lost_connection.py::test_a_chunk_whose_commit_may_still_succeed",
+                "ferry_core/consistency/test_lost_connection.py::test_a_batch_whose_commit_may_still_succeed",
+                "e2e/test_restarts.py::test_a_connection_that_is_lost_before_the_first_chunk",
+            ),
+        ),
+        Cell(
+            "The answer to the record of the cutover is lost",
+            "CuttingOver: recording",
+            Outcome.EXACT,
+            "the outcome is unknown until the record is found or proven absent; meanwhile nobody unlocks the source",
+            "nothing",
+            tested(
+                "e2e/test_cutover.py::test_a_record_whose_answer_is_lost_counts_once_it_is_found",
+                "e2e/test_cutover.py::test_a_record_that_commits_after_the_copiers_death_counts",
+                "e2e/test_cutover.py::test_nobody_unlocks_while_the_outcome_of_the_cutover_is_unknown",
+            ),
+        ),
+        Cell(
+            "It stays away for longer than --retry-for",
+            "any phase",
+            Outcome.RESUMES,
+            "exit code 75 with the cause",
+            "start again once it is back",
+            tested("e2e/test_faults.py::test_a_step_is_retried_for_the_configured_time"),
+            Reason.SERVER_UNREACHABLE,
+        ),
+        nothing_to_do(
+            "It is away for 20 s",
+            "copying, streaming",
+            "the run goes on when it is back",
+            tested("e2e/test_faults.py::test_a_network_outage_of_20_seconds"),
+        ),
+        nothing_to_do(
+            "Silence without an end of the connection",
+            "streaming",
+            "the silent connection is replaced",
+            tested("ferry_core/binlog/test_streamer.py::test_a_silent_connection_is_replaced_and_the_stream_continues"),
+        ),
+        Cell(
+            "A certificate expires or is another one",
+            "connecting",
+            Outcome.STOPS,
+            "TlsCertificateRejected; no password was sent",
+            "renew it",
+            tested(
+                "ferry_core/mysql/test_tls.py::test_nothing_is_sent_to_a_server_whose_certificate_does_not_verify",
+                "e2e/bad_input/test_connections.py::test_certificate_does_not_verify",
+            ),
+            Reason.TLS_CERTIFICATE_REJECTED,
+        ),
+        Cell(
+            "A server speaks another protocol, lies about lengths, or floods",
+            "connecting, streaming",
+            Outcome.STOPS,
+            "AnswerMalformed, AnswerTooLarge or BinlogCorrupt",
+            "look at who answers at the address",
+            tested(
+                "ferry_core/mysql/test_rogue_server.py::test_an_answer_that_is_not_the_protocol_has_a_reason",
+                "ferry_core/mysql/test_rogue_server.py::test_an_answer_without_end_is_refused",
+                "ferry_core/binlog/test_frames.py::test_any_bytes_are_an_event_or_a_named_end",
+            ),
+            Reason.ANSWER_MALFORMED,
+        ),
+    ),
+)
