@@ -16,6 +16,7 @@ from ferry_core.errors import (
     LockConflict,
     RetriableError,
     ServerRestarted,
+    ServerRole,
     TooLarge,
 )
 
@@ -30,7 +31,10 @@ def _nobody(_error: FerryError) -> None:
 
 @dataclass(frozen=True)
 class Retries:
-    """Retry for ``seconds`` after the first failure, with growing waits, until ``cancelled``."""
+    """Retry for ``seconds`` after the first failure, with growing waits, until ``cancelled``.
+
+    Time in which a transaction of an application on the source holds what is read does not count.
+    """
 
     seconds: float
     cancelled: Cancellation
@@ -43,9 +47,12 @@ class Retries:
             self.cancelled.check()
             return body()
 
-        def too_late(_: RetryCallState) -> bool:
+        def too_late(state: RetryCallState) -> bool:
             """Counted from the first failure, because a try may hang for longer than that before it fails."""
             nonlocal first
+            if state.outcome is not None and waits_for_source(state.outcome.exception()):
+                first = None
+                return False
             now = time.monotonic()
             first = now if first is None else first
             return now - first >= self.seconds
@@ -68,6 +75,11 @@ class Retries:
             reraise=True,
         )
         return policy(once)
+
+
+def waits_for_source(error: BaseException | None) -> bool:
+    """Whether somebody else's lock on the source ended the statement. An idle transaction may hold it for hours."""
+    return isinstance(error, LockConflict) and error.server is ServerRole.SOURCE
 
 
 def _may_pass(error: BaseException) -> bool:

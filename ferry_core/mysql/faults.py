@@ -57,6 +57,11 @@ _GROUPS: dict[_Meaning, tuple[int, ...]] = {
     _Meaning(ResourceExhausted, Reason.SERVER_RESOURCE_EXHAUSTED): (
         *(3, 1021, 1026, 1030, 1041, 1114, 1135, 1203, 1226, 3675, 1040),
     ),
+    _Meaning(
+        ResourceExhausted,
+        Reason.SERVER_RESOURCE_EXHAUSTED,
+        "its table of row locks takes up the buffer pool: raise innodb_buffer_pool_size there",
+    ): (1206,),
     _Meaning(TooLarge, Reason.ROWS_TOO_LARGE): (1153, 1301),
     _Meaning(ConnectionLost, Reason.ANSWER_MALFORMED): (CR.CR_MALFORMED_PACKET,),
     _Meaning(DataError, Reason.ANSWER_TOO_LARGE, "if it has rows that large, give the copier more memory"): (

@@ -72,6 +72,13 @@ class ServerVersion:
         return "SHOW REPLICA STATUS" if self.number >= (8, 0, 22) else "SHOW SLAVE STATUS"
 
     @cached_property
+    def select_may_lock(self) -> bool:
+        """Whether the privilege SELECT is enough for reads with locks: "Locking Reads". MySQL before 8.0.22 also wants
+        UPDATE, DELETE or LOCK TABLES.
+        """
+        return self._since(mysql=(8, 0, 22), mariadb=(0,))
+
+    @cached_property
     def retention_seconds(self) -> str:
         """How long binlogs are kept, as an expression: binlog_expire_logs_seconds is new in MySQL 8.0.1; MariaDB, which
         has it since 10.6.1, sets expire_logs_days along.

@@ -132,9 +132,9 @@ def _gtid(context: PreflightContext) -> Iterator[Finding]:
         else:
             yield warning(
                 Reason.GTID_MODE_OFF,
-                f"{source.where} has gtid_mode={value}: its binlog is followed by file and offset, and every read of "
-                "its rows locks them (LOCK IN SHARE MODE), so that transactions of applications wait for reads, and "
-                "may end in a deadlock. To avoid this, before the copy begins: " + turn_on,
+                f"{source.where} has gtid_mode={value}: its binlog is followed by file and offset, and every read "
+                "that copies rows locks them (LOCK IN SHARE MODE), so that transactions of applications wait for reads "
+                "and may end in a deadlock. To avoid this, before the copy begins: " + turn_on,
             )
 
 

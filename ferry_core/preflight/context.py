@@ -108,6 +108,12 @@ class PreflightContext:
             one: read(self.source, one) for one in wanted_objects(self.source, self.spec.tables, self.tables, kinds)
         }
 
+    @cached_property
+    def reads_lock(self) -> bool:
+        """Whether reads that copy rows lock them: on a MySQL source without GTIDs."""
+        source = self.source_facts
+        return not (source.mariadb or self.by_gtid) and source.variable("gtid_mode", "OFF") != "ON"
+
     @property
     def creates_tables(self) -> bool:
         return self.spec.schema_.create is CreateTables.IF_MISSING

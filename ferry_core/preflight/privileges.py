@@ -45,12 +45,15 @@ def _read_tables(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _lock_tables(context: PreflightContext) -> Iterator[Finding]:
-    """For ``consistency.table_locks``."""
+    """For ``consistency.table_locks``, and for reads with locks."""
     source = context.source_facts
-    schemas = sorted({table.source.schema for table in context.tables if not table.transactional})
+    locking = context.reads_lock and not context.source.version.select_may_lock
+    schemas = sorted({table.source.schema for table in context.tables if locking or not table.transactional})
     for schema in schemas:
         if not source.grants.on_schema("LOCK TABLES", schema):
             why = f"on {schema}: with MyISAM and Aria, reads wait for writes by LOCK TABLES"
+            if locking:
+                why = f"on {schema}: without GTIDs reads lock rows, which needs it on MySQL before 8.0.22"
             yield lacks(source, "LOCK TABLES", scope_of(source, schema), why)
 
 

@@ -96,16 +96,27 @@ def _promised(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _blocks_writers(context: PreflightContext) -> Iterator[Finding]:
-    """A read of a table without transactions holds its lock until the last row has arrived."""
-    slow = [one for one in context.tables if one.whole and not one.transactional and estimated_seconds(one) >= 1]
+    """A read of a table without transactions holds its lock until the last row has arrived. Without GTIDs a scan of
+    InnoDB's tables locks all rows before that.
+    """
+    whole = [one for one in context.tables if one.whole and estimated_seconds(one) >= 1]
+    slow = [one for one in whole if context.reads_lock or not one.transactional]
     if slow:
         needs = [f"{one.id} for about {estimated_seconds(one):.0f} s ({no_longer_whole(one)})" for one in slow]
         yield warning(
             Reason.NO_USABLE_KEY,
-            f"{context.source_facts.where}: writes to these tables of MyISAM or Aria wait each time they are copied, "
-            f"because they are copied whole: {shortlist(needs, 5, '; ')}. That is at the start, and after changes a "
-            "tenth of the time at most. If that is too long, do what is shown, or ALTER TABLE ... ENGINE=InnoDB",
+            f"{context.source_facts.where}: writes to these tables{_engines_of(slow)} wait each time they are "
+            f"copied, because they are copied whole: {shortlist(needs, 5, '; ')}. That is at the start, and after "
+            f"changes a tenth of the time at most. If that is too long, do what is shown, or {_way_out(context)}",
         )
+
+
+def _engines_of(tables: Sequence[Table]) -> str:
+    return "" if any(table.transactional for table in tables) else " of MyISAM or Aria"
+
+
+def _way_out(context: PreflightContext) -> str:
+    return "set gtid_mode = ON before the copy begins" if context.reads_lock else "ALTER TABLE ... ENGINE=InnoDB"
 
 
 def _target_engines(context: PreflightContext) -> Iterator[Finding]:

@@ -297,6 +297,8 @@ class StatusReporter(CutoverReporter):
         self.progress.set_paused(pause.paused, message)
         if throttle.holds_all and not pause.paused:
             message = f"throttled by {throttle.reason}{self._binlogs_last('raise the limit')}"
+        if not message and self._engine is not None:
+            message = self._engine.row_locks.message
         if message != self._pause_message and self.stage is not Stage.COMPLETED:
             self._pause_message = message
             self.progress.set_message(message or self._message)

@@ -157,10 +157,10 @@ class WholeCopier:
         started, self._held = time.monotonic(), 0.0
         source, hashed = self._pair.source(table), table in self._hashed
         statements = self._statements(table, source)
+        if self._lock_clause:  # before the target's rows are deleted: it may be repeated for hours
+            source.execute(statements.wait_for_locks(self._lock_clause))
         deleted = self._clear(table, selector)
         reading, excused, writing = _Reading(statements, self._pacing), list[Warned](), 0.0
-        if self._lock_clause:
-            source.execute(statements.wait_for_locks(self._lock_clause))
         with closing(source.stream(statements.stream(hashed=hashed))) as rows:
             for part in reading.parts(rows):
                 self._wait_admitted(part.rows)

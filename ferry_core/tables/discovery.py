@@ -130,6 +130,7 @@ def _described(
     folds = session.number("SELECT @@lower_case_table_names") != 0
     on_target = {name: target_name(name, selection) for name in chosen}
     columns, indexes, storage = columns_of(session, chosen), indexes_of(session, chosen), storage_of(session, chosen)
+    # Asked last: SHOW CREATE TABLE waits for DDL that is not visible yet, so that its answer differs from old columns.
     definitions = definitions_of(session, chosen)
     rules = {name: _rule(name, selection) for name in chosen}
     others = indexes_of(session, [name for name, rule in rules.items() if rule and rule.key], unique=False)

@@ -33,6 +33,7 @@ from ferry_core.workers.events import EngineEvents
 from ferry_core.workers.flow import Flow
 from ferry_core.workers.patience import RETRY_SECONDS
 from ferry_core.workers.related_rows import RelatedRows
+from ferry_core.workers.row_locks import RowLocks
 from ferry_core.workers.sessions import CopySessions
 from ferry_core.workers.step import CopyStep
 
@@ -79,7 +80,8 @@ class Engine:
         self.ending = Cancellation()
         self._pacing = PartPacing(throttle, self.ending)
         self._aside = threading.Event()
-        self._step = CopyStep(self._wait_allowed, self.ending, events.error, retry_seconds)
+        self.row_locks = RowLocks(flow.reader.hurried_control)
+        self._step = CopyStep(self._wait_allowed, self.ending, events.error, retry_seconds, self.row_locks)
         self._fence.writes_allowed = self._refuse_writes
         self._threads: list[threading.Thread] = []
         self._pairs: list[CopySessions] = []

@@ -13,6 +13,8 @@ from ferry_core.rows.whole import Pacing, WholeCopier
 from ferry_core.tables.table import Table
 from ferry_core.workers.flow import Flow
 
+LOCK_SECONDS = 1
+"""How long a read that locks rows waits for one. All rows that it has read before stay locked meanwhile."""
 IDLE_SECONDS = 40.0
 """Sessions idle for longer are replaced before a step, because the target closes its own after 60 s
 (``mysql.session``).
@@ -24,7 +26,7 @@ class CopySessions(SessionPair):
 
     def __init__(self, flow: Flow, pacing: Pacing | None = None) -> None:
         """``pacing`` acts within the copy of a whole table."""
-        super().__init__(lambda text: flow.reader.rows(text=text), self._enrolled)
+        super().__init__(self._reading, self._enrolled)
         self._flow = flow
         self._fence = flow.writer.fence
         self._copiers: dict[Session, RowCopier] = {}
@@ -35,6 +37,12 @@ class CopySessions(SessionPair):
         self.conflicted = False
         """Whether a step met a lock conflict. The caller resets it before the step."""
         self.busy = False
+
+    def _reading(self, text: bool) -> Session:
+        session = self._flow.reader.rows(text=text)
+        if self._lock_clause:
+            session.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
+        return session
 
     def _enrolled(self) -> Session:
         session = self._flow.writer.rows()

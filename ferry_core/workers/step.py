@@ -9,10 +9,11 @@ from typing import TypeVar
 
 from ferry_core.cancellation import Cancellation
 from ferry_core.errors import ConnectionLost, FerryError, Interrupted, LockConflict
-from ferry_core.retries import Retries
+from ferry_core.retries import Retries, waits_for_source
 from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.table import Selector, Table
 from ferry_core.workers.patience import RETRY_SECONDS
+from ferry_core.workers.row_locks import RowLocks
 from ferry_core.workers.sessions import CopySessions
 
 Result = TypeVar("Result")
@@ -30,11 +31,13 @@ class CopyStep:
         ending: Cancellation,
         failed: Callable[[FerryError], None],
         retry_seconds: float = RETRY_SECONDS,
+        row_locks: RowLocks | None = None,
     ) -> None:
-        """``failed`` is called with every retried error, for metrics and the status message."""
+        """``failed`` is called with every retried error, for metrics. ``row_locks`` hears of waits for the source."""
         self._wait_while_paused = wait_while_paused
         self._failed = failed
         self._retries = Retries(retry_seconds, ending)
+        self._row_locks = row_locks
 
     def copy(
         self, pair: CopySessions, table: Table, selector: Selector, troubled: Callable[[], object] = bool
@@ -62,6 +65,8 @@ class CopyStep:
         def failed(error: FerryError) -> None:
             self._failed(error)
             troubled()
+            if self._row_locks is not None:
+                self._row_locks.met(error)
             self._recover(pair, error)
 
         for _ in range(MAX_INTERRUPTIONS):
@@ -72,11 +77,14 @@ class CopyStep:
             except Interrupted as error:
                 self._failed(error)
                 interrupted = error
+            finally:
+                if self._row_locks is not None:
+                    self._row_locks.passed()
         raise interrupted
 
     def _recover(self, pair: CopySessions, error: FerryError) -> None:
         """Keep the window open until the lost connection is proven ended, however long the server is unreachable."""
-        if isinstance(error, LockConflict):
+        if isinstance(error, LockConflict) and not waits_for_source(error):
             pair.conflicted = True
         if not isinstance(error, ConnectionLost):
             return

@@ -1,6 +1,8 @@
 """A MySQL source with its stock setting, gtid_mode=OFF: followed by file and offset, to an exact end."""
 
-from collections.abc import Callable
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,15 @@ import pytest
 from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal_schemas
-from tests.support.ferry_cli import FerryCli
+from tests.support.ferry_cli import FerryCli, FerryProcess
 from tests.support.ferry_under_load import FerryUnderLoad
 from tests.support.server_faults import binlog_end, lose_tail
 from tests.support.servers import Pair, Server, ServerPool
 from tests.support.waits import wait_until
 
 ANONYMOUS = "SHOW STATUS LIKE 'Ongoing_anonymous_transaction_count'"
+HELD_SECONDS = 12
+"""Longer than --retry-for in the test of locked rows."""
 STEPS = ("OFF_PERMISSIVE", "ON_PERMISSIVE", "ON")
 
 
@@ -181,3 +185,47 @@ def test_purged_changes(cli: FerryCli) -> None:
     source.execute(f"INSERT INTO {rows} VALUES (3)", "FLUSH BINARY LOGS")
     source.execute(f"PURGE BINARY LOGS TO '{binlog_end(source).file}'")
     cli.run().refused(65, "SourceBinlogPurged", "its position is 'binlog.000001:", "the oldest file is binlog.000002")
+
+
+@contextlib.contextmanager
+def row_locked(source: Server, rows: str, key: int) -> Iterator[int]:
+    """An application's idle transaction that has locked one row; gives its thread id."""
+    with contextlib.closing(source.connect()) as link, link.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"SELECT * FROM {rows} WHERE id = {key} FOR UPDATE")
+        yield link.thread_id()  # type: ignore[no-untyped-call]
+
+
+def waits_and_lets_others_write(process: FerryProcess, source: Server, rows: str, holder: int) -> None:
+    """The read that waits for the last row has locked all rows before that one."""
+    since, slowest = time.monotonic(), 0.0
+    while time.monotonic() - since < HELD_SECONDS:
+        began = time.monotonic()
+        source.execute(f"UPDATE {rows} SET v = v + 1 WHERE id = 1")
+        slowest = max(slowest, time.monotonic() - began)
+    assert slowest < 8, f"a writer waited for {slowest:.0f} s"
+    process.wait_status(lambda status: "LockConflict: waiting for rows" in status["message"])
+    process.wait_status(lambda status: f"connection {holder} " in status["message"])
+
+
+def test_locked_rows(cli: FerryCli) -> None:
+    """An idle transaction on the source stops neither the run nor other applications, however long it is open."""
+    source, rows = cli.pair.source, f"`{cli.schema}`.t"
+    more = ",".join(f"({number}, 0)" for number in range(3, 1001))
+    source.execute(f"ALTER TABLE {rows} ADD v INT NOT NULL DEFAULT 0", f"INSERT INTO {rows} VALUES {more}")
+    with cli.process("--retry-for", "5s") as process:
+        with row_locked(source, rows, 1000) as holder:
+            process.start().wait_stage("Copying")
+            waits_and_lets_others_write(process, source, rows, holder)
+        process.wait_stage("ReadyForCutover")
+        process.post("pause")
+        process.wait_status(lambda status: status["phase"] == "Paused")
+        source.execute(f"UPDATE {rows} SET v = 7")
+        with row_locked(source, rows, 1000) as holder:
+            process.post("resume")
+            waits_and_lets_others_write(process, source, rows, holder)
+        process.wait_status(lambda status: "LockConflict" not in status["message"])
+        process.post("cutover")
+        assert process.wait_end() == 0, process.tail()
+    assert assert_equal_schemas(source, cli.pair.target, cli.schema).rows == 1000
+    source.execute("SET GLOBAL read_only = OFF")

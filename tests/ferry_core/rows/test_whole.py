@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ferry_core.errors import DataError, Interrupted
+from ferry_core.errors import DataError, Interrupted, LockConflict
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
 from ferry_core.rows import whole
@@ -218,3 +218,19 @@ def test_a_limit_acts_between_the_transactions_of_one_copy(pair: Pair, both: Tab
     assert sum(loading) == copied.rows_sent == 256
     assert max(loading) == CountedPacing.largest_step
     assert pacing.before[1:] == [sum(loading[:number]) for number in range(len(loading))]
+
+
+def test_rows_there_stay_while_a_row_is_locked_on_the_source(pair: Pair, both: TablePair, schema: str) -> None:
+    """Where reads need locks. The transaction that holds it may stay open for hours."""
+    source, target = pair.source, pair.target
+    create_keyless(source, schema, ["plain"])
+    (table,) = both.selected(f"{schema}.plain")
+    target.execute(f"INSERT INTO `{schema}`.plain (n) VALUES (7)")
+    sessions = pair_of(both)
+    sessions.source(table).execute("SET SESSION innodb_lock_wait_timeout = 1")
+    with closing(source.connect()) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"UPDATE `{schema}`.plain SET n = n + 1")
+        with pytest.raises(LockConflict):
+            WholeCopier(sessions, both.fence, " LOCK IN SHARE MODE").copy(table, EVERY_ROW)
+    assert target.query(f"SELECT n FROM `{schema}`.plain") == [(7,)]
