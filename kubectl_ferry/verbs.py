@@ -112,42 +112,75 @@ def _acknowledged(ferry: Object, generation: int) -> bool:
 
 
 def verified(kubectl: Kubectl, name: str, wait: float) -> int:
-    """Have the copier compare its tables again if it follows changes, and report the verification by the exit code."""
+    """Have the copier compare its tables again, and report what came of it by the exit code.
+
+    An earlier result is shown, but is no answer: without a new pass the exit code is not 0.
+    """
     request = _asked(kubectl, name)
-    arguments = ("wait", "--for=condition=Verified", f"ferry/{name}", f"--timeout={wait:.0f}s")
-    print(kubectl.shown(*arguments), file=sys.stderr)
     end = time.monotonic() + wait
     while True:
         ferry = kubectl.ferry(name)
         found = condition(ferry, "Verified")
         text = f"{name}: {found['reason']}: {found.get('message') or _compared(ferry)}"
-        if found["status"] == "True" and _answered(ferry) >= request:
+        if _differs(ferry):
+            raise CommandFailed(text, DATA)
+        if why := "no new pass was asked for: this is an earlier result" if request is None else _over(ferry, request):
+            raise CommandFailed(f"{text}; {why}", TEMPORARY)
+        if request is not None and found["status"] == "True" and _answered(ferry, request):
             print(text)
             return 0
-        if found["status"] == "False":
-            raise CommandFailed(text, DATA)
-        if time.monotonic() >= end or ferry.get("status", {}).get("phase") in FINISHED:
-            raise CommandFailed(f"{text}; the verification has not passed", TEMPORARY)
+        if time.monotonic() >= end:
+            raise CommandFailed(f"{text}; the verification has not passed after {wait:.0f} s", TEMPORARY)
         time.sleep(_EVERY_SECONDS)
 
 
-def _asked(kubectl: Kubectl, name: str) -> int:
-    """The request's number; 0 if a pass makes no sense now, or cannot be asked for."""
+def _asked(kubectl: Kubectl, name: str) -> Object | None:
+    """The copier's answer, with the request's number; None, and a line that says why, if it gave none."""
     ferry = kubectl.ferry(name)
-    if ferry.get("status", {}).get("phase") not in ("Streaming", "ReadyForCutover"):
-        return 0
     try:
         with forwarded(kubectl, ferry) as copier:
-            asked = copier.post("/api/v1/verify")
+            asked: Object = copier.post("/api/v1/verify")
     except CommandFailed as error:
-        print(f"{name}: no new pass was asked for ({error}); this is the last one's result", file=sys.stderr)
-        return 0
+        phase = ferry.get("status", {}).get("phase", "Pending")
+        print(f"{name}: no new pass was asked for (phase {phase}: {error})", file=sys.stderr)
+        return None
     print(f"{name}: {asked['message']}", file=sys.stderr)
-    return int(asked["request"])
+    return asked
 
 
-def _answered(ferry: Object) -> int:
-    return int(ferry.get("status", {}).get("verification", {}).get("requestsAnswered", 0))
+def _differs(ferry: Object) -> bool:
+    """Rows differ, and nobody copies them again."""
+    failure = ferry.get("status", {}).get("failure", {}).get("reason")
+    if failure in ("RowsDiffer", "TargetWrittenByOthers"):
+        return True
+    repaired = ferry["spec"].get("verify", {}).get("onMismatch", "Repair") == "Repair"
+    ended = ferry.get("status", {}).get("phase") in FINISHED
+    return condition(ferry, "Verified")["status"] == "False" and (ended or not repaired)
+
+
+def _over(ferry: Object, request: Object) -> str:
+    """Why the request will not be answered any more; empty: it may be."""
+    status = ferry.get("status", {})
+    if _replaced(status, request):
+        return "the copier was replaced before the pass ended, and the new one does not know of it: ask again"
+    if failure := status.get("failure"):
+        return f"the copier failed before the pass ended: {failure['reason']}: {failure.get('message', '')}"
+    if status.get("phase") in FINISHED and not _answered(ferry, request):
+        return f"the Ferry is {status['phase']}: the pass did not end before that"
+    return ""
+
+
+def _replaced(status: Object, request: Object) -> bool:
+    """A status from before the copier that was asked is only late; a newer epoch means another process."""
+    here, asked = status.get("copier", {}).get("epoch"), request.get("epoch")
+    return here is not None and asked is not None and here > asked
+
+
+def _answered(ferry: Object, request: Object) -> bool:
+    """Requests are numbered from 1 in each process: another epoch answers another request."""
+    status = ferry.get("status", {})
+    same = request.get("epoch") in (None, status.get("copier", {}).get("epoch"))
+    return same and status.get("verification", {}).get("requestsAnswered", 0) >= request["request"]
 
 
 def _compared(ferry: Object) -> str:

@@ -61,7 +61,11 @@ class PassAsked(Done):
     """Answer to a request for a verification pass."""
 
     request: Count
-    """Its number: answered once requestsAnswered of status.verification is at least that."""
+    """Its number: answered once requestsAnswered of status.verification is at least that, in the same process."""
+    epoch: Count | None = None
+    """copier.epoch of the process that was asked. Numbers begin again in each: a status with another epoch does not
+    answer this request.
+    """
 
 
 class Health(Told):

@@ -134,7 +134,9 @@ class Verification(Told):
     pass_rows: Count | None = None
     """Rows compared by the pass under way; null: none is."""
     requests_answered: Count = 0
-    """The newest request for a pass that has been answered: its pass has ended, and what it found is judged."""
+    """The newest request for a pass that has been answered: its pass has ended, and what it found is judged. Numbers
+    begin again in each process: compare copier.epoch too.
+    """
 
 
 class CutoverReport(Told):

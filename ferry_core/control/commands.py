@@ -115,7 +115,8 @@ class Commands:
         loop = asyncio.get_running_loop()
         number = await loop.run_in_executor(self._pool, lambda: self._verbs.verify(tables))
         what = f"{len(set(tables))} tables are" if tables else "all tables are"
-        return answer(PassAsked(message=f"{what} compared again; the status tells what differs", request=number))
+        message = f"{what} compared again; the status tells what differs"
+        return answer(PassAsked(message=message, request=number, epoch=self._verbs.progress.report().copier.epoch))
 
     def _refuse_query(self, request: web.Request, throttle: Throttle) -> None:
         """Without a token, everybody with a login on this machine could have the source run SQL under our account."""

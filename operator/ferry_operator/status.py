@@ -227,6 +227,8 @@ class Draft:
             self.message(report.message)
         self._acknowledged(report.copier.model_dump(mode="json", by_alias=True, exclude_none=True))
         self._next["phase"] = self.stage_now
+        if "verification" in self._next:
+            self._next["verification"]["requestsAnswered"] = 0  # the new process numbers requests from 1
         self.lag_unknown(Reason.COPIER_STARTING, "the copier was restarted and resumes from its checkpoint")
         self._conditions_of(report, {Condition.VALIDATED, Condition.PAUSED})
 

@@ -94,7 +94,9 @@ def test_the_state_on_one_screen(cluster: Cluster, kubelet: Kubelet, plugin: Plu
     assert f"waits for approval: kubectl ferry cutover orders -n {cluster.namespace}" in said
     assert "GatesPassed" in said.partition("EVENTS")[2]
     assert cluster.namespace in plugin("status")
-    assert "NoDifference" in plugin("verify", "orders")
+    said = plugin("verify", "orders", code=75)  # the simulated copier takes no request
+    assert "no new pass was asked for" in said
+    assert "NoDifference" in said
 
 
 def test_watching_ends_with_the_ferry(cluster: Cluster, kubelet: Kubelet, plugin: Plugin) -> None:

@@ -7,7 +7,8 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose
 from ferry_core.tables.table import KeyRange, Table
 from ferry_core.verify.checksum import ChunkSum, chunk_sum, row_hashes
-from ferry_core.verify.narrow import compare_rows
+from ferry_core.verify.difference import DifferenceKind
+from ferry_core.verify.narrow import compare_chunk, compare_rows
 from tests.support.table_pair import TablePair
 
 ALL = KeyRange(None, None)
@@ -193,3 +194,17 @@ def test_negative_zero_is_zero_and_every_other_digit_counts(both: TablePair) -> 
         both.on_target(f"UPDATE t SET {column} = {value} WHERE id = 1")
         on_source, on_target = sums(both, both.table())
         assert on_source != on_target, column
+
+
+@pytest.mark.parametrize("twice", ["(2, 'two')", "(2, 'other')", "(2, 'two'), (2, 'two')"])
+def test_a_row_that_is_there_several_times_differs(both: TablePair, twice: str) -> None:
+    """As on a target whose UNIQUE index was dropped after the copy began."""
+    both.on_both("CREATE TABLE t (id int PRIMARY KEY, a varchar(9))", "INSERT INTO t VALUES (1, 'one'), (2, 'two')")
+    table = both.table()
+    both.on_target("ALTER TABLE t DROP PRIMARY KEY", f"INSERT INTO t VALUES {twice}")
+    both.on_target("INSERT INTO t VALUES (2, 'two')", "DELETE FROM t WHERE a = 'two' LIMIT 1")  # whichever comes last
+    source, target = both.connect_source(Purpose.SOURCE), both.connect_target()
+    for differing in (compare_rows(table, ALL, source, target), compare_chunk(table, ALL, source, target, 9).differing):
+        assert [(one.key, one.kind, one.only_generated) for one in differing] == [
+            (("2",), DifferenceKind.CHANGED, False)
+        ]
