@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from ferry_core.api.report import CutoverReport, Progress, Replication, Stage
+from ferry_core.api.report import CutoverReport, Progress, Replication, Stage, Verification
 from ferry_core.reasons import Condition
 from ferry_operator.decide import decide
 from ferry_operator.observe import Link, Observed, Refusal
@@ -71,11 +71,14 @@ def test_the_phase_is_paused_whatever_the_stage() -> None:
 
 def test_a_restarted_copier_does_not_reset_the_stage() -> None:
     first = see(copier=pod(), link=Link(report(Stage.READY_FOR_CUTOVER, progress=Progress(rows_copied=9), conditions=[
-        said("ReadyForCutover", "True", "GatesPassed"), said("CaughtUp", "True", "LagBelowThreshold")])))  # fmt: skip
+        said("ReadyForCutover", "True", "GatesPassed"), said("CaughtUp", "True", "LagBelowThreshold")],
+        verification=Verification(rows_verified=9, requests_answered=5))))  # fmt: skip
     fresh = Link(report(Stage.VALIDATING, acknowledged=None, message="checking"))
     plan = decide(after(first, copier=pod(restarts=1), link=fresh))
     assert status(plan)["stage"] == status(plan)["phase"] == "Streaming", "spec.tables stays fixed, nothing is ready"
     assert status(plan)["progress"]["rowsCopied"] == 9
+    verification = status(plan)["verification"]
+    assert (verification["rowsVerified"], verification["requestsAnswered"]) == (9, 0), "it numbers requests from 1"
     assert condition(plan, "ReadyForCutover")["status"] == "Unknown"
     assert condition(plan, "CaughtUp")["status"] == "Unknown"
     assert "lagSeconds" not in status(plan)["replication"]
