@@ -20,7 +20,7 @@ _HEAD = 4  # where a file's first event begins
 
 
 class Places:
-    """Places of one connection's stream, on a source whose positions are places."""
+    """Computes where events end in the binlog, for one connection to a source that is followed by file and offset."""
 
     def __init__(self, counters: "Counters") -> None:
         self._counters = counters

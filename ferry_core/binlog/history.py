@@ -49,10 +49,17 @@ def prove_history(
         wrong = _compare(endpoint, last)
     except SourceRefusal as refusal:
         if _NO_SUCH_FILE in refusal.text.lower():
-            with control() as session:
-                gone = _prove_by_files(session, flavor, position, last)
+            try:
+                with control() as session:
+                    gone = _prove_by_files(session, flavor, position, last)
+            except SourceRefusal as another:  # of the file that proves it
+                raise judge(another, endpoint, position, control) from another
             if gone:
                 raise purged(endpoint, position, control) from refusal
+            return
+        if refusal.anonymous and _newest_proves(position, last):
+            # It does not send the last transaction any more, and the stream is in a later file.
+            _prove_by_newest(endpoint, position, last)
             return
         if refusal.code != FATAL_READING_BINLOG or refusal.anonymous:
             raise judge(refusal, endpoint, position, control) from refusal
@@ -142,6 +149,11 @@ def _prove_by_files(session: Session, flavor: Flavor, position: Position, last: 
         # may be purged.
         raise history_unproven(endpoint, last.gtid or str(position), newest, files[0])
     return False
+
+
+def _newest_proves(position: Position, last: LastRead) -> bool:
+    behind = isinstance(position, FilePosition) and numbered(position.file) > numbered(last.file)
+    return behind and bool(last.newest_begun)
 
 
 def _prove_by_newest(endpoint: Endpoint, position: Position, last: LastRead) -> None:

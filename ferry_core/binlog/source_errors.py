@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pymysql import err
 
+from ferry_core.binlog import unresumable
 from ferry_core.errors import ConfigError, ConnectionLost, DataError, FerryError, ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify
@@ -78,7 +79,7 @@ class SourceRefusal(Exception):
 
     @property
     def anonymous(self) -> bool:
-        """Whether it refuses a transaction that has no GTID. What it has read by then is its own."""
+        """Whether it refuses to send a transaction that has no GTID."""
         return "cannot replicate anonymous transaction" in self.text.lower()
 
 
@@ -103,10 +104,13 @@ def judge(  # noqa: PLR0911 - one meaning a line
             f"active? The source's message: {refusal}",
             server=endpoint.role,
         )
-    if refusal.anonymous and isinstance(position, FilePosition):
+    if refusal.anonymous and not isinstance(position, FilePosition):
+        return unresumable.anonymous()
+    if refusal.anonymous:
         detail = (
-            f"{where} has gtid_mode=ON, and does not send transactions without GTIDs any more, which this run, at "
-            f"{position}, has not all read: SET GLOBAL gtid_mode = ON_PERMISSIVE, until it has read one with a GTID"
+            f"{where} has gtid_mode=ON, and does not send transactions without GTIDs any more. This run stands at "
+            f"{position}: it has not read all of them, or cannot prove that the source still has the last one. SET "
+            "GLOBAL gtid_mode = ON_PERMISSIVE there until the run has read a transaction with a GTID"
         )
         return DataError(Reason.GTID_MODE_CHANGED, detail, server=endpoint.role)
     if any(words in text for words in _NO_GTID):

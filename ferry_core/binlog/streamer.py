@@ -243,7 +243,7 @@ class BinlogStreamer(Generic[M]):
         processed = self._counters.processed
         if processed.last_read is not None:
             flavor, control = self._upstream.flavor, self._upstream.control
-            prove_history(self._endpoint, flavor, processed.position, processed.last_read, control)
+            prove_history(self._upstream.login(), flavor, processed.position, processed.last_read, control)
 
     def _check(self, facts: SourceFacts) -> None:
         """Check that the source still has what we need."""

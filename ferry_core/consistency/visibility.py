@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 DEADLINE_SECONDS = 600.0
 POLL_SECONDS = 1
 SNAPSHOT_POLL_SECONDS = 0.01
+PLACES = 1 << 32
+"""Number of places in a binlog file from which a dump can be requested."""
 
 
 def _no_xids() -> Collection[str]:
@@ -189,6 +191,12 @@ def furthest_place(session: Session, *, by_file: bool = False) -> LastRead:
     """
     mariadb = session.flavor is Flavor.MARIADB
     file, offset = committed_place(session) if mariadb else place_of_end(session)
+    if offset >= PLACES:
+        raise RetriableError(
+            Reason.BINLOG_UNREADABLE,
+            f"{session.endpoint.where} is at {offset} of {file}, after one huge transaction: no dump can be requested "
+            "from a place beyond 4 GiB. It begins the next file at once, or after FLUSH BINARY LOGS; then start again",
+        )
     return LastRead(file, begun(session.endpoint, file) if by_file else 0, offset)
 
 

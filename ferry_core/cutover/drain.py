@@ -11,7 +11,7 @@ from ferry_core.binlog.ending import BinlogEnd, end_under_lock
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.cutover.other_writers import refuse_unstreamed
 from ferry_core.cutover.outcome import AttemptFailed, late
-from ferry_core.errors import DataError
+from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import Position, source_position
@@ -60,7 +60,7 @@ def _has_read(control: Session, stream: SourceStream, seen: Position) -> bool:
     if isinstance(seen, FilePosition):
         try:
             stream.prove_history()
-        except DataError as error:
+        except (DataError, ConfigError) as error:
             raise AttemptFailed(error.reason, error.message) from error
         return True
     if source_position(control).contains(seen):

@@ -114,6 +114,25 @@ def test_gtids_switched_on_before_everything_was_read(cli: FerryCli) -> None:
             switch_off(source)
 
 
+def test_gtids_switched_on_while_nothing_was_written(cli: FerryCli) -> None:
+    """The last transaction without a GTID was read, and is not sent again: a later file proves the history."""
+    source, rows = cli.pair.source, f"`{cli.schema}`.t"
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        source.execute(f"INSERT INTO {rows} VALUES (3)")
+        wait_until(lambda: cli.pair.target.value(f"SELECT COUNT(*) FROM {rows}") == 3, "row on the target")
+        switch_on(source, lambda file: cli.stored()["position"] == f"{file}:4")
+        try:
+            process.kill()
+            process.start().wait_stage("ReadyForCutover")
+            process.post("cutover")
+            assert process.wait_end() == 0, process.tail()
+            assert assert_equal_schemas(source, cli.pair.target, cli.schema).rows == 3
+        finally:
+            source.execute("SET GLOBAL read_only = OFF")
+            switch_off(source)
+
+
 @pytest.mark.parametrize("when", ["connected", "down"])
 def test_a_crash_that_loses_what_was_read(cli: FerryCli, when: str) -> None:
     """A power cut with sync_binlog=0: the source lost what the target has, and wrote other rows."""

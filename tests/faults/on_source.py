@@ -103,6 +103,18 @@ SOURCE = Section(
             ),
             Reason.SOURCE_HISTORY_LOST,
         ),
+        nothing_to_do(
+            "gtid_mode is switched on while nothing is written",
+            "streaming, then the copier is killed",
+            "the next start resumes; the newest file proves the history",
+            tested("e2e/test_without_gtids.py::test_gtids_switched_on_while_nothing_was_written"),
+        ),
+        nothing_to_do(
+            "The account's password changes",
+            "streaming; under the lock",
+            "what was read is proven with the new password",
+            tested("ferry_core/binlog/test_history_login.py::test_a_password_that_changed_while_streaming"),
+        ),
         Cell(
             "gtid_mode is switched on before everything was read",
             "while the copier is down",

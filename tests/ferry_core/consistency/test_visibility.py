@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from ferry_core.consistency.visibility import LockingVisibility, Visibility
+from ferry_core.consistency.visibility import LockingVisibility, Visibility, furthest_place
 from ferry_core.errors import RetriableError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
+from ferry_core.mysql.session import Purpose, Session
 from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.engine_in_process import COPIED, EngineInProcess, StartState
@@ -286,3 +287,13 @@ def test_an_endless_wait_fails_and_names_the_position(
                 run.visibility.wait(session, generation.seen, lambda: False)
             assert str(generation.seen.position) in raised.value.message
         commit.join()
+
+
+def test_a_place_beyond_four_bytes_is_refused_at_the_start(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No dump can be requested from there. The server goes on to the next file."""
+    monkeypatch.setattr("ferry_core.consistency.visibility.PLACES", 4)
+    with (
+        Session(pair.source.endpoint(), Purpose.CONTROL) as session,
+        pytest.raises(RetriableError, match=r"BinlogUnreadable: .* FLUSH BINARY LOGS"),
+    ):
+        furthest_place(session)
