@@ -388,7 +388,7 @@ class RunStartup:
         if verifier is None:
             return None
         wanted = wanted_of(self._ferry.spec.verify.mode, self._intent, self._throttle)
-        return background(verifier, engine, self._connections.source_end, self._reporter.verification, wanted)
+        return background(verifier, engine, self._connections, self._reporter.verification, wanted)
 
     def _source_for(self, purpose: Purpose) -> Session:
         return self._connections.source(text=purpose is Purpose.SOURCE_TEXT)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 from ferry_core.api.choices import VerifyMode
-from ferry_core.binlog.ending import BinlogEnd
 from ferry_core.intent.intent import Intent
 from ferry_core.throttle import Throttle
 from ferry_core.verify.verifier import Verifier
 from ferry_core.workers.background_verifier import BackgroundVerifier, Surroundings, VerificationEvents
+from ferry_core.workers.connections import Connections
 from ferry_core.workers.engine import Engine
 from ferry_core.workers.passes import Wanted
 from ferry_core.workers.stream_waits import StreamWaits
@@ -26,8 +26,11 @@ def wanted_of(mode: VerifyMode, intent: Intent, throttle: Throttle) -> Wanted:
 
 
 def background(
-    verifier: Verifier, engine: Engine, source_end: Callable[[], BinlogEnd], events: VerificationEvents, wanted: Wanted
+    verifier: Verifier, engine: Engine, connections: Connections, events: VerificationEvents, wanted: Wanted
 ) -> BackgroundVerifier:
-    """``source_end`` reads the current end of the source's binlog."""
-    waits = StreamWaits(engine.buffer, engine.ending, lambda: partial(engine.streamer.reached, source_end()))
-    return BackgroundVerifier(verifier, engine.moves, Surroundings(engine.buffer, waits, events, wanted, engine.ending))
+    def reached_source_end() -> Callable[[], bool]:
+        return partial(engine.streamer.reached, connections.source_end())
+
+    waits = StreamWaits(engine.buffer, engine.ending, reached_source_end)
+    around = Surroundings(engine.buffer, waits, events, wanted, engine.ending, connections.source_restarted)
+    return BackgroundVerifier(verifier, engine.moves, around)

@@ -93,6 +93,11 @@ class Difference:
         return len(one) > DIGEST_DIGITS and one[:DIGEST_DIGITS] == other[:DIGEST_DIGITS]
 
     @property
+    def replaces(self) -> bool:
+        """Whether a copy of the source's row deletes or replaces a row of the target."""
+        return self.kind is not DifferenceKind.MISSING
+
+    @property
     def generated_names(self) -> str:
         """The generated columns whose values are compared."""
         return ", ".join(one.name for one in self.table.stored_columns)
@@ -117,6 +122,11 @@ _GENERATED = (
     "(SET time_zone, ALTER TABLE ... FORCE, ALGORITHM=COPY), or leave them out"
 )
 
+TOO_MANY = (
+    "that is too many rows to copy again one by one. Find out who removed or changed them on the target, then ferry "
+    "abort, empty the target tables, and start over with a fresh copy"
+)
+
 NAMED_ROWS = 20
 """Maximum number of rows in one message."""
 
@@ -124,21 +134,22 @@ NAMED_ROWS = 20
 class RowsDiffer(DataError):
     """The verification has found rows that really differ."""
 
-    def __init__(self, differing: Sequence[Difference]) -> None:
+    def __init__(self, differing: Sequence[Difference], advice: str = "") -> None:
         generated = all(difference.only_generated for difference in differing)
-        super().__init__(Reason.ROWS_DIFFER, f"{named(differing)}; {_GENERATED if generated else _WRITTEN}")
+        super().__init__(Reason.ROWS_DIFFER, f"{named(differing)}; {advice or (_GENERATED if generated else _WRITTEN)}")
         self.by_table: Mapping[Table, int] = Counter(difference.table for difference in differing)
 
 
 class RowsDifferAgain(DataError):
-    """Rows were copied again because they differed, and differ once more: somebody else writes to them."""
+    """Rows were copied again because they differed, and differ once more. Usually somebody else writes to them."""
 
     def __init__(self, differing: Sequence[Difference], times: int) -> None:
         super().__init__(
             Reason.TARGET_WRITTEN_BY_OTHERS,
-            f"{named(differing)}; they were copied again {times} times and differ once more, so somebody else writes "
-            "to them on the target: an application, a job, a trigger or another replication. Stop that, then start "
-            "again",
+            f"{named(differing)}; they were copied again {times} times and differ once more. Usually somebody else "
+            "writes to them on the target: an application, a job, a trigger or another replication. Stop that, then "
+            "start again. If nobody does, the two servers print one value in two ways, or this is a bug in mysql-ferry"
+            ": compare the rows, and report it",
         )
 
 

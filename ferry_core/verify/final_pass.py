@@ -26,6 +26,9 @@ CANDIDATES_PER_TABLE = 20_000
 Progress = Callable[[Table, int], None]
 """Called by the workers after each chunk with the number of the source's rows in it."""
 
+Found = Callable[[TableMove, Sequence[Difference]], object]
+"""Called by the workers with a chunk's differing rows as soon as they are known."""
+
 
 @dataclass
 class PassResult:
@@ -49,7 +52,10 @@ class FinalPass:
         connect_target: ConnectTarget,
         workers: int = 4,
         rows_per_chunk: int = ROWS_PER_CHUNK,
+        *,
+        found: Found = lambda _move, _differing: None,
     ) -> None:
+        self._found = found
         self._connect_source = connect_source
         self._connect_target = connect_target
         self._workers = workers
@@ -94,6 +100,8 @@ class FinalPass:
         took = time.monotonic() - started
         cursor.took(took)
         move.compare_seconds = took if table.whole else 0.0
+        if compared.differing:
+            self._found(move, compared.differing)
         with self._lock:
             self._result.rows += compared.rows
             self._result.chunks += 1

@@ -27,7 +27,7 @@ from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import ALL_ROWS, ALL_ROWS_RAW, KeyLiterals, Table
 from ferry_core.verify.difference import Difference
-from ferry_core.verify.final_pass import ROWS_PER_CHUNK, FinalPass, Progress
+from ferry_core.verify.final_pass import ROWS_PER_CHUNK, FinalPass, Found, Progress
 from ferry_core.verify.groups import (
     TURN_SECONDS,
     Part,
@@ -154,8 +154,8 @@ class Verifier:
                 self.unproven.give_up(move)
         return verdict
 
-    def _pass(self, moves: Sequence[TableMove], workers: int) -> FinalPass:
-        return FinalPass(moves, self._connect_source, self._connect_target, workers, self._rows_per_chunk)
+    def _pass(self, moves: Sequence[TableMove], workers: int, found: Found = lambda *_: None) -> FinalPass:
+        return FinalPass(moves, self._connect_source, self._connect_target, workers, self._rows_per_chunk, found=found)
 
     def suspect(self, move: TableMove, keys: Sequence[KeyLiterals]) -> None:
         """These rows may differ although no event has named them since they were proven: they are unproven again."""
@@ -194,18 +194,27 @@ class Verifier:
         are unproven, so ``prove_some`` looks at each of them, and ``prove_all`` at those that are left.
         """
         chosen = list(self._moves) if moves is None else moves
-        result = self._pass(chosen, workers or self._workers).run(cancelled, progress)
+        differing: dict[TableMove, list[KeyLiterals]] = {}
+        lock = threading.Lock()
+
+        def suspect(move: TableMove, some: Sequence[Difference]) -> None:
+            """At once: what a pass has found outlives its cancellation."""
+            if move.table.whole and self.unproven.size(move):
+                return  # an event has named it
+            self.suspect(move, keys_of(some))
+            with lock:
+                differing.setdefault(move, []).extend(keys_of(some))
+
+        result = self._pass(chosen, workers or self._workers, suspect).run(cancelled, progress)
         for move in result.overflowed:
             self.unproven.give_up(move)
-        candidates = by_table(result.candidates)
-        found: dict[TableMove, Sequence[KeyLiterals]] = {}
-        for move in chosen:
-            keys = keys_of(candidates.get(move.table, []))
-            named = self.unproven.named(move, set(keys), by_events=True)
-            if keys := [key for key in keys if key not in named]:
-                self.suspect(move, keys)
-                found[move] = keys
-        return found
+        return {move: keys for move, found in differing.items() if (keys := self._unnamed(move, found))}
+
+    def _unnamed(self, move: TableMove, keys: Sequence[KeyLiterals]) -> Sequence[KeyLiterals]:
+        if move.table.whole:
+            return keys
+        named = self.unproven.named(move, set(keys), by_events=True)
+        return [key for key in keys if key not in named]
 
     def prove_some(
         self, is_pending: IsPending, limit: int = KEYS_PER_TURN, cancelled: Cancellation | None = None

@@ -28,6 +28,11 @@ class WholeDifference(Difference):
     extra: int = 0
     at_least: bool = False
 
+    @property
+    def replaces(self) -> bool:
+        """Also where rows changed between the counts, so that none was counted."""
+        return self.extra > 0 or not self.missing
+
     def __str__(self) -> str:
         name = f"{self.table.source} (copied whole)"
         if self.only_generated:

@@ -61,6 +61,8 @@ class Surroundings(NamedTuple):
     events: VerificationEvents
     wanted: Wanted
     ending: Cancellation
+    source_restarted: bool = False
+    """Since the run began."""
 
 
 class _Running(NamedTuple):
@@ -78,8 +80,8 @@ class BackgroundVerifier:
         """What differed under the cutover's lock, until a later look finds that nothing does."""
         self._verifier = verifier
         self._moves = moves
-        self._buffer, self._waits, self._events, self._wanted, self._ending = around
-        self._repairs = Repairs(moves, around.buffer, verifier.unproven, around.events)
+        self._buffer, self._waits, self._events, self._wanted, self._ending, restarted = around
+        self._repairs = Repairs(moves, around.buffer, verifier.unproven, around.events, source_restarted=restarted)
         self._passes = Passes(moves, verifier.unproven, around.wanted)
         self._passed = threading.Event()
         self._began = time.time()
@@ -304,7 +306,9 @@ class BackgroundVerifier:
             return
         took = time.time() - began
         if due.complete:
-            self._began, self._took = began, took
+            self._began = began
+            if not workers:  # one worker between the signals of a throttle tells nothing of the last look
+                self._took = took
         self._passes.ended(took, suspects)
         self._running = running
 

@@ -6,22 +6,36 @@ is newer is read too, so no older row ever replaces a newer one.
 """
 
 import logging
-from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.moves.move import TableMove
-from ferry_core.tables.table import KeyLiterals
-from ferry_core.verify.difference import Difference, RowsDiffer, RowsDifferAgain, named
+from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.verify.difference import TOO_MANY, Difference, RowsDiffer, RowsDifferAgain, named
 from ferry_core.verify.unproven import UnprovenKeys
 from ferry_core.verify.verifier import row_key
 
 log = logging.getLogger(__name__)
 
 MOST_REPAIRS = 2
-"""How often one row is copied again. If it differs once more, somebody else writes to it."""
+"""How often one row is copied again. If it differs once more, another copy will not help."""
 REMEMBERED_ROWS = 100_000
+MOST_ROWS = 100_000
+"""How many rows of one table are copied again. More are faster and clearer copied from the beginning."""
+
+_KEPT = "so these rows stay as they are on the target. Compare them, and write back on the source what it has lost"
+_THEN = "The next start copies the source's rows over the target's, and deletes those that only the target has"
+_REBUILT = (
+    "their tables were rebuilt, repaired or altered on the source, which may have dropped rows without an event, "
+    f"{_KEPT}. {_THEN}"
+)
+_RESTARTED = f"the source was restarted during this run, and may have lost rows in a crash, {_KEPT}. {_THEN}"
+_NO_TRANSACTIONS = (
+    "a repair of a MyISAM or Aria table drops rows that it cannot read, without an event, also when the server opens "
+    f"the table after a crash, {_KEPT}. Delete the others on the target, then start again"
+)
 
 Place = tuple[TableMove, KeyLiterals]
 
@@ -38,14 +52,23 @@ class Repairs:
     """Used in the verification's thread only; ``open`` may be read by any thread."""
 
     def __init__(
-        self, moves: Iterable[TableMove], buffer: ChangeBuffer, unproven: UnprovenKeys, counted: Counted
+        self,
+        moves: Iterable[TableMove],
+        buffer: ChangeBuffer,
+        unproven: UnprovenKeys,
+        counted: Counted,
+        *,
+        source_restarted: bool = False,
     ) -> None:
+        """``source_restarted``: since the run began."""
         self._moves = moves
         self._buffer = buffer
         self._unproven = unproven
         self._counted = counted
         self._times: OrderedDict[Place, int] = OrderedDict()
         self._open: dict[Place, None] = {}
+        self._of_table: Counter[TableMove] = Counter()
+        self._source_restarted = source_restarted
         self.found = 0
         """Rows found to differ so far."""
 
@@ -57,13 +80,11 @@ class Repairs:
     def repair(self, differing: Sequence[Difference]) -> None:
         """Have these rows copied again. Blocks while the change buffer is full.
 
-        Raises RowsDiffer where a copy changes nothing or may delete the last copy of a row, RowsDifferAgain for rows
-        that were copied again too often.
+        Raises RowsDiffer where a copy changes nothing or may delete the last copy of a row, and for too many rows;
+        RowsDifferAgain for rows that were copied again too often.
         """
         moves = {move.table: move for move in self._moves}
-        rebuilt = {move.table for move in moves.values() if move.unproven.rebuilt}
-        if kept := [one for one in differing if one.only_generated or one.table in rebuilt]:
-            raise RowsDiffer(kept)
+        self._refuse(differing, {move.table for move in moves.values() if move.unproven.rebuilt})
         chosen: defaultdict[TableMove, list[Difference]] = defaultdict(list)
         for difference in differing:
             move = moves.get(difference.table)
@@ -80,11 +101,26 @@ class Repairs:
         for move, its in chosen.items():
             self._copy_again(move, its)
 
+    def _refuse(self, differing: Sequence[Difference], rebuilt: Collection[Table]) -> None:
+        """Raise RowsDiffer for rows that must stay as they are on the target."""
+        if generated := [one for one in differing if one.only_generated]:
+            raise RowsDiffer(generated)
+        replacing = [one for one in differing if one.replaces]
+        if dropped := [one for one in replacing if not one.table.transactional]:
+            raise RowsDiffer(dropped, _NO_TRANSACTIONS)
+        if altered := [one for one in differing if one.table in rebuilt]:
+            raise RowsDiffer(altered, _REBUILT)
+        if replacing and self._source_restarted:
+            raise RowsDiffer(replacing, _RESTARTED)
+
     def _copy_again(self, move: TableMove, differing: Sequence[Difference]) -> None:
         news = [difference for difference in differing if (move, difference.key) not in self._open]
         if news:
             self.found += len(news)
+            self._of_table[move] += len(news)
             self._counted.differ({move.id: len(news)})
+        if self._of_table[move] > MOST_ROWS:
+            raise RowsDiffer(differing, f"{self._of_table[move]} rows of {move.id} have differed so far; {TOO_MANY}")
         log.warning("%s; they are copied again", named(differing))
         for difference in differing:
             place = move, difference.key

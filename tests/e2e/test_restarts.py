@@ -64,6 +64,26 @@ def test_rows_are_verified_again_after_a_restart(cli: FerryCli, end: str, how: s
     assert logged(process, "stage Validating") == 1, "it would pass for a new start"
 
 
+def test_rows_that_the_source_lost_in_a_crash_stay_on_the_target(cli: FerryCli) -> None:
+    """Its binlog contains them. The run ends; the next start, by a person, makes the target like the source."""
+    source, target, table = cli.pair.source, cli.pair.target, f"`{cli.schema}`.t"
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        rows = target.value(f"SELECT COUNT(*) FROM {table}")
+        lost = source.value(f"SELECT MAX(id) FROM {table}")
+        with process.frozen():
+            source.restart()
+            source.execute("SET SESSION sql_log_bin = 0", f"DELETE FROM {table} WHERE id = {lost}")
+        assert process.wait_end() == 65
+        log = process.log.read_text()
+        assert f"(id={lost}): on the target, but not on the source" in log
+        assert "the source was restarted during this run" in log
+        assert target.value(f"SELECT COUNT(*) FROM {table}") == rows
+        process.start().wait_stage("ReadyForCutover")
+        assert target.value(f"SELECT COUNT(*) FROM {table}") == rows - 1
+        finish(cli, process)
+
+
 @pytest.mark.parametrize("end", ENDS)
 def test_a_pause_and_the_count_of_attempts_survive_a_restart(cli: FerryCli, end: str) -> None:
     server = server_of(cli, end)

@@ -54,9 +54,11 @@ SOURCE = Section(
             "It crashes, and rows are gone that its binlog contains",
             "streaming",
             Outcome.STOPS,
-            "RowsDiffer from the verification after the restart",
-            "set sync_binlog = 1 and innodb_flush_log_at_trx_commit = 1, then start over",
-            tested("e2e/test_restarts.py::test_rows_are_verified_again_after_a_restart"),
+            "RowsDiffer from the verification after the restart: rows that are on the target only, or have other "
+            "values there, are named and stay",
+            "write the rows back on the source, or start again without them; then set sync_binlog = 1 and "
+            "innodb_flush_log_at_trx_commit = 1",
+            tested("e2e/test_restarts.py::test_rows_that_the_source_lost_in_a_crash_stay_on_the_target"),
             Reason.ROWS_DIFFER,
         ),
         Cell(

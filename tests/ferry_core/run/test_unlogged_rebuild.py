@@ -19,7 +19,7 @@ from ferry_core.tables.discovery import discover
 from ferry_core.verify.difference import RowsDiffer
 from ferry_core.workers import background_verifier
 from tests.support.manifests import ferry_between, write
-from tests.support.servers import Pair
+from tests.support.servers import Pair, Server
 from tests.support.waits import Background, wait_until
 
 COLUMNS = "id INT PRIMARY KEY, d DATE, note TEXT, day VARCHAR(20) AS (DAYNAME(d)) STORED, FULLTEXT KEY (note)"
@@ -53,11 +53,34 @@ class Prepared:
         except FerryError as error:
             self._ended.append(error)
 
+    def verify(self) -> ExitCode | FerryError:
+        """How the run ends after a pass on request."""
+        self._ferry.verify([])
+        self._running.join(180)
+        return self._ended[0]
+
     def cut_over(self) -> ExitCode | FerryError:
         """How the run ends."""
         self._ferry.cutover()
         self._running.join(180)
         return self._ended[0]
+
+
+MYISAM = (
+    "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(200)) ENGINE=MyISAM",
+    f"INSERT INTO t VALUES {', '.join(f'({n}, REPEAT(CHAR(65 + {n % 20}), 100))' for n in range(100))}",
+)
+
+
+def repaired(source: Server, schema: str, repair: str, *, lost: bool) -> None:
+    """``lost``: the table's file is damaged before."""
+    source.execute(f"FLUSH TABLES `{schema}`.t")
+    if lost:
+        assert source.instance is not None
+        with (source.instance.folder / "data" / schema / "t.MYD").open("r+b") as rows:
+            rows.seek(3000)
+            rows.write(bytes(1000))
+    source.execute(f"{repair} `{schema}`.t")
 
 
 @pytest.mark.parametrize("language", ["de_DE", "en_US"])
@@ -92,18 +115,9 @@ def test_a_repair_that_loses_rows_is_found(
     source = pair.source
     if source.instance is None:
         pytest.skip("the files of this server are out of reach")
-    source.execute(
-        f"USE `{schema}`",
-        "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(200)) ENGINE=MyISAM",
-        f"INSERT INTO t VALUES {', '.join(f'({n}, REPEAT(CHAR(65 + {n % 20}), 100))' for n in range(100))}",
-    )
+    source.execute(f"USE `{schema}`", *MYISAM)
     prepared = Prepared(pair, schema, tmp_path, monkeypatch)
-    source.execute(f"FLUSH TABLES `{schema}`.t")
-    if lost:
-        with (source.instance.folder / "data" / schema / "t.MYD").open("r+b") as rows:
-            rows.seek(3000)
-            rows.write(bytes(1000))
-    source.execute(f"{repair} `{schema}`.t")
+    repaired(source, schema, repair, lost=lost)
     assert (source.value(f"SELECT COUNT(*) FROM `{schema}`.t") < 100) == lost
     ended = prepared.cut_over()
     if lost:
@@ -111,6 +125,23 @@ def test_a_repair_that_loses_rows_is_found(
         assert source.value("SELECT @@global.read_only") == 0
     else:
         assert ended == ExitCode.DONE
+
+
+def test_a_pass_deletes_no_row_that_a_repair_dropped_on_the_source(
+    pair: Pair, schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target has the only copy of it."""
+    source = pair.source
+    if source.instance is None:
+        pytest.skip("the files of this server are out of reach")
+    source.execute(f"USE `{schema}`", *MYISAM)
+    prepared = Prepared(pair, schema, tmp_path, monkeypatch)
+    repaired(source, schema, "REPAIR LOCAL TABLE", lost=True)
+    assert source.value(f"SELECT COUNT(*) FROM `{schema}`.t") < 100
+    ended = prepared.verify()
+    assert isinstance(ended, RowsDiffer)
+    assert "these rows stay as they are on the target" in ended.message
+    assert pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.t") == 100
 
 
 @pytest.mark.parametrize("noted", [True, False], ids=["noted before the pass", "the source could not be asked then"])

@@ -6,7 +6,7 @@ import pytest
 
 from ferry_core.binlog.sink import RowKey
 from ferry_core.cancellation import Cancellation
-from ferry_core.errors import RetriableError, Terminated
+from ferry_core.errors import Interrupted, RetriableError, Terminated
 from ferry_core.moves.move import TableMove
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
@@ -302,3 +302,17 @@ def test_over_the_memory_limit_the_table_needs_another_pass(both: TablePair, mov
     verifier.unproven.begin(move)
     full_pass(verifier)
     assert verifier.prove_all(soon(), check_cancelled) == []
+
+
+def test_what_a_cancelled_pass_has_found_stays_unproven(both: TablePair, move: TableMove) -> None:
+    """An attempt cancels a pass, and compares what is unproven under the lock."""
+    one_worker = Verifier([move], both.connect_source, both.connect_target, workers=1, rows_per_chunk=2)
+    one_worker.unproven.begin(move)
+    both.on_target("UPDATE t SET a = 'else' WHERE id = 1")
+    cancelled = Cancellation()
+    with pytest.raises(Interrupted):
+        one_worker.compare_again(
+            cancelled, lambda *_: cancelled.cancel(Interrupted(Reason.VERIFICATION_CANCELLED, "an attempt begins"))
+        )
+    assert [one.key for one in one_worker.prove_all(time.monotonic() + 60, lambda: None)] == [("1",)]
+    one_worker.close()

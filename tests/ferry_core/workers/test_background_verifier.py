@@ -1,6 +1,8 @@
 """The verification's waits: rows may differ while their changes are on the way, which is not reported."""
 
+import itertools
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from unittest.mock import Mock
@@ -17,12 +19,14 @@ from ferry_core.intent.pass_requests import PassRequests
 from ferry_core.moves.move import MoveState
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
-from ferry_core.verify.difference import Difference, DifferenceKind
+from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer
 from ferry_core.verify.unproven import Batch
 from ferry_core.verify.verifier import Proof, Verifier
 from ferry_core.workers import background_verifier, passes
+from ferry_core.workers import repairs as repairs_module
 from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES, BackgroundVerifier, Surroundings
 from ferry_core.workers.passes import Wanted
+from ferry_core.workers.repairs import Repairs
 from ferry_core.workers.stream_waits import StreamWaits
 from tests.support.tables import decode, mark, move_of, simple_table
 
@@ -286,3 +290,38 @@ def test_continuous_passes_pause_for_a_multiple_of_their_time(monkeypatch: pytes
     rig.verification._passes.ended(0.0)
     rig.verification._pass_if_due()
     assert rig.verifier.compare_again.call_count == 2
+
+
+def test_a_long_continuous_pass_does_not_replace_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its one worker works between the signals of a throttle."""
+    rig = VerifierRig(lambda: mark(1), VerifyMode.CONTINUOUS)
+    clock = Mock(wraps=time, time=Mock(side_effect=itertools.count(0, 11)))
+    monkeypatch.setattr(background_verifier, "time", clock)
+    rig.verifier.compare_again = Mock(return_value={})
+    rig.verification._pass_if_due()
+    rig.verification.look_again(lambda: None)
+    assert rig.verifier.compare_again.call_count == 2
+
+
+@pytest.mark.parametrize("kind", DifferenceKind)
+def test_nothing_is_replaced_on_the_target_once_the_source_was_restarted(kind: DifferenceKind) -> None:
+    """It may have lost rows in a crash, which its binlog contains."""
+    buffer, differs = ChangeBuffer(mark(1)), [Difference(MOVE.table, ("1",), kind)]
+    repairs = Repairs([MOVE], buffer, Mock(), Mock(), source_restarted=True)
+    if kind is DifferenceKind.MISSING:
+        repairs.repair(differs)
+        flush(buffer)
+    else:
+        with pytest.raises(RowsDiffer, match="stay as they are on the target"):
+            repairs.repair(differs)
+        assert not buffer.pending_keys(MOVE)
+
+
+def test_too_many_rows_that_differ_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repairs_module, "MOST_ROWS", 3)
+    buffer = ChangeBuffer(mark(1))
+    repairs = Repairs([MOVE], buffer, Mock(), Mock())
+    repairs.repair([Difference(MOVE.table, (str(key),), DifferenceKind.MISSING) for key in range(3)])
+    with pytest.raises(RowsDiffer, match="have differed so far"):
+        repairs.repair([Difference(MOVE.table, ("3",), DifferenceKind.MISSING)])
+    flush(buffer)
