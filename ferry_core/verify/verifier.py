@@ -75,6 +75,8 @@ class Proof:
     proven: int = 0
     pending: int = 0
     found: list[tuple[Batch, list[Difference]]] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    """All keys of the turn, also those that are pending."""
 
     @property
     def differing(self) -> list[Difference]:
@@ -242,6 +244,7 @@ class Verifier:
             batch = self.unproven.take(move, limit)
             if batch is None:
                 continue
+            proof.batches.append(batch)
             settled = batch.only(key for key in batch.keys if not is_pending(move, key))
             proof.looked_at += len(batch.keys)
             proof.pending += len(batch.keys) - len(settled.keys)

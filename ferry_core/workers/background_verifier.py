@@ -17,7 +17,8 @@ from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference, RowsDiffer, named
-from ferry_core.verify.verifier import Verdict, Verifier
+from ferry_core.verify.last_check import late
+from ferry_core.verify.verifier import Proof, Verdict, Verifier
 from ferry_core.workers.passes import Due, Passes, Wanted
 from ferry_core.workers.repairs import Repairs
 from ferry_core.workers.stream_waits import StreamWaits
@@ -32,6 +33,8 @@ LAST_LOOK_SECONDS = 2 * QUICK_SECONDS
 SAME_DIFFERENCE_TIMES = 6
 """A row that is not pending and differs in the same way in this many checks really differs."""
 CONTINUOUS_WORKERS = 1
+HOLD_SECONDS = 10.0
+"""A throttled pass ends after this time: while it waits nothing is proven."""
 
 Row = tuple[Table, KeyLiterals]
 
@@ -232,7 +235,7 @@ class BackgroundVerifier:
         if following and not self._waits.flushed([*following]):
             return
         # A change that was still on its way during the check is known by now, so its row is not steady.
-        seen, self._seen = self._seen, {}
+        seen, self._seen = self._seen, self._not_looked_at(proof)
         for difference in self._verifier.steady(proof):
             row = difference.table, difference.key
             self._seen[row] = seen.get(row, (0, difference))[0] + 1, difference
@@ -250,6 +253,19 @@ class BackgroundVerifier:
                 self._full_pass(copied)
             if len(copied) == len(whole):
                 self._passed.set()
+
+    def _not_looked_at(self, proof: Proof) -> dict[Row, tuple[int, Difference]]:
+        """What was seen of rows that are still unproven and were not checked in this turn: a turn checks only some."""
+        if not self._seen:
+            return {}
+        turn = [*proof.batches, *(batch for batch, _ in proof.found)]
+        checked = {(batch.move.table, key) for batch in turn for key in batch.literals()}
+        left: dict[Row, tuple[int, Difference]] = {}
+        for move in self._moves:
+            if keys := [key for table, key in self._seen.keys() - checked if table == move.table]:
+                held = set(self._verifier.unproven.holds(move, keys))
+                left |= {(move.table, key): self._seen[move.table, key] for key in keys if key in held}
+        return left
 
     def _judge(self, differing: Sequence[Difference]) -> None:
         """These rows really differ: end the run, or have them copied again.
@@ -272,6 +288,8 @@ class BackgroundVerifier:
         running = self._running
         if running is None or self._repairs.open or self._passes.undecided:
             return
+        if any(move.unproven.whole for move in running.due.moves):  # what was found is compared by another full pass
+            return
         self._running = None
         self._events.pass_ends(self._repairs.found - running.found_before, running.due.request)
 
@@ -291,8 +309,13 @@ class BackgroundVerifier:
 
         def progress(table: Table, rows: int) -> None:
             self._events.verified(table, rows)
-            if not due.request:
-                self._wanted.hold(cancelled)
+            if hindered := self._passes.hindered(due):
+                cancelled.cancel(Interrupted(Reason.VERIFICATION_CANCELLED, hindered))
+            elif not due.request:
+                late_error = late(f"it was throttled for {HOLD_SECONDS:g} s")
+                held = Cancellation(time.monotonic() + HOLD_SECONDS, late_error, within=cancelled)
+                self._wanted.hold(held)
+                held.check()
 
         workers = 0 if due.request else CONTINUOUS_WORKERS
         try:

@@ -17,6 +17,8 @@ from ferry_core.verify.unproven import UnprovenKeys
 SHORTEST_PAUSE_SECONDS = 30.0
 PAUSE_FACTOR = 4.0
 """``Continuous`` waits this many times as long as the last pass took, so it compares a fifth of the time."""
+MOST_UNPROVEN_KEYS = 20_000
+"""Proven in two seconds, by 5,000 a look of each table."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Due:
     request: int = 0
     complete: bool = True
     """Whether it covers all tables."""
+    answered: int = 0
+    """The newest request that was answered before it began."""
 
 
 class Passes:
@@ -75,15 +79,31 @@ class Passes:
         requests = self._wanted.requests()
         moves = [*self._moves]
         compared = [move for move in moves if move.copied and not move.unproven.whole]
+        if self._wanted.paused():
+            return None
         if requests.newest > self._begun:
             asked = [move for move in moves if requests.names(move.id, self._begun)]
             if not set(asked) <= set(compared):
                 return None
-            return Due(asked, requests.newest, complete=len(asked) == len(moves))
-        continuous = self._wanted.mode is VerifyMode.CONTINUOUS
-        if continuous and time.monotonic() >= self._next and not self._wanted.paused():
+            return Due(asked, requests.newest, complete=len(asked) == len(moves), answered=self._begun)
+        if self._wanted.mode is VerifyMode.CONTINUOUS and time.monotonic() >= self._next:
             return Due(compared)
         return None
+
+    def hindered(self, due: Due) -> str:
+        """Why a pass that runs has to end early; empty if nothing is in its way. Any thread.
+
+        While it runs nobody proves what changes, so too many changed keys would be left for the cutover's lock.
+        """
+        if self._wanted.paused():
+            return "the run is paused"
+        if due.request:
+            return ""
+        if self._wanted.requests().newest > self._begun:
+            return "a pass was asked for"
+        if self._unproven.size() > MOST_UNPROVEN_KEYS or self._unproven.whole_moves():
+            return "too many rows have changed meanwhile"
+        return ""
 
     def began(self, due: Due) -> None:
         """Later requests need another pass."""
@@ -99,6 +119,8 @@ class Passes:
                 self._suspects[move] = keys
 
     def interrupted(self, due: Due) -> None:
-        """It begins again as soon as it may."""
+        """One that was asked for begins again as soon as it may, with all that was asked for since the last answer."""
         if due.request:
-            self._begun = min(self._begun, due.request - 1)
+            self._begun = due.answered
+        else:
+            self._next = time.monotonic() + SHORTEST_PAUSE_SECONDS

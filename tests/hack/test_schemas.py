@@ -49,6 +49,6 @@ def _fills(server: Server, schema: str) -> None:
 
 def test_each_listed_schema_says_where_it_comes_from() -> None:
     for name, source in listed().items():
-        assert bool(source.debian) + bool(source.maven) + bool(source.repository) == 1, name
+        assert bool(source.debian) + bool(source.maven) + bool(source.pypi) + bool(source.repository) == 1, name
         assert source.repository or source.files, name
     assert len(listed()) >= 20

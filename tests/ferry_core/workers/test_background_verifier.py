@@ -325,3 +325,52 @@ def test_too_many_rows_that_differ_end_the_run(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(RowsDiffer, match="have differed so far"):
         repairs.repair([Difference(MOVE.table, ("3",), DifferenceKind.MISSING)])
     flush(buffer)
+
+
+def test_a_row_that_is_not_in_every_turn_is_judged_too() -> None:
+    """A turn checks some of the unproven keys, and the next ones the others."""
+    rig = VerifierRig(lambda: mark(1))
+    other = Difference(MOVE.table, ("2",), DifferenceKind.CHANGED)
+    turns = [(Batch(MOVE, (difference.key,), None, 1), [difference]) for difference in (DIFFERS, other)]
+    rig.verifier.unproven.holds = lambda _move, keys: keys
+    with pytest.raises(DataError, match="1 rows differ"):  # noqa: PT012 - the turn that raises is not known
+        for turn in range(3 * SAME_DIFFERENCE_TIMES):
+            found = turns[turn % 2]
+            rig.verifier.prove_some.return_value = Proof(found=[found])
+            rig.verifier.steady.return_value = found[1]
+            rig.verification._look()
+
+
+def _passes(requests: list[PassRequests], paused: list[bool], mode: VerifyMode = VerifyMode.FINAL) -> passes.Passes:
+    unproven = Mock(size=Mock(return_value=0), whole_moves=Mock(return_value=[]))
+    wanted = Wanted(mode, lambda: OnMismatch.REPAIR, lambda: requests[-1], lambda: paused[-1], Mock())
+    return passes.Passes([MOVE], unproven, wanted)
+
+
+def test_an_interrupted_pass_answers_all_requests_the_next_time() -> None:
+    MOVE.unproven.whole, MOVE.state = False, MoveState.FOLLOWING
+    requests = [PassRequests()]
+    due = (scheduled := _passes(requests, [False])).due
+    assert due() is None
+    requests.append(requests[-1].asked([]).asked(["another table"]))
+    first = due()
+    assert first is not None
+    assert [*first.moves] == [MOVE]
+    scheduled.began(first)
+    scheduled.interrupted(first)
+    assert due() == first
+
+
+def test_a_pause_and_a_request_end_a_continuous_pass() -> None:
+    MOVE.unproven.whole, MOVE.state = False, MoveState.FOLLOWING
+    requests, paused = [PassRequests()], [False]
+    scheduled = _passes(requests, paused, VerifyMode.CONTINUOUS)
+    due = scheduled.due()
+    assert due is not None
+    assert scheduled.hindered(due) == ""
+    paused.append(True)
+    assert scheduled.hindered(due) == "the run is paused"
+    assert scheduled.due() is None
+    paused.append(False)
+    requests.append(requests[-1].asked([]))
+    assert scheduled.hindered(due) == "a pass was asked for"
