@@ -30,8 +30,9 @@ class VerificationReporter:
         self._rows = 0
 
     def begins_again(self) -> None:
-        """Nothing counts as verified any more."""
-        self._progress.set_verification(rows_verified=0, unproven_keys=0, pass_rows=None)
+        """Nothing counts as verified any more. Rows that were to be copied again count anew if they still differ."""
+        found = self._progress.report().verification.rows_differing
+        self._progress.set_verification(rows_verified=0, unproven_keys=0, pass_rows=None, rows_repaired=found)
 
     def verified(self, _: Table, rows: int) -> None:
         with self._lock:

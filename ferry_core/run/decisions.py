@@ -115,7 +115,12 @@ def missing_gates(facts: Facts) -> list[MissingGate]:
         reason = Reason.LAG_UNKNOWN if facts.lag is None or facts.lag_too_new else Reason.LAG_ABOVE_THRESHOLD
         missing.append(MissingGate(reason, facts.lag_message))
     if not facts.proven:
-        missing.append(MissingGate(Reason.VERIFICATION_PENDING, "the full pass is not done"))
+        missing.append(
+            MissingGate(
+                Reason.VERIFICATION_PENDING,
+                "not all rows are compared, or rows that differed are not judged or copied again yet",
+            )
+        )
     if facts.too_slow:
         missing.append(MissingGate(Reason.WHOLE_TABLE_TOO_SLOW, facts.too_slow))
     if facts.paused:

@@ -17,7 +17,7 @@ from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference, RowsDiffer, named
-from ferry_core.verify.last_check import late
+from ferry_core.verify.final_pass import Progress
 from ferry_core.verify.verifier import Proof, Verdict, Verifier
 from ferry_core.workers.passes import Due, Passes, Wanted
 from ferry_core.workers.repairs import Repairs
@@ -33,8 +33,6 @@ LAST_LOOK_SECONDS = 2 * QUICK_SECONDS
 SAME_DIFFERENCE_TIMES = 6
 """A row that is not pending and differs in the same way in this many checks really differs."""
 CONTINUOUS_WORKERS = 1
-HOLD_SECONDS = 10.0
-"""A throttled pass ends after this time: while it waits nothing is proven."""
 
 Row = tuple[Table, KeyLiterals]
 
@@ -92,6 +90,9 @@ class BackgroundVerifier:
         self._seen: dict[Row, tuple[int, Difference]] = {}
         self._running: _Running | None = None
         self._pass = Cancellation()
+        self._undecided = False
+        self._under_lock: Sequence[Difference] = ()
+        """Found by the last attempt; the verification's thread takes it over."""
         self._attempting = threading.Event()
         self._repairing = threading.Lock()
 
@@ -99,9 +100,9 @@ class BackgroundVerifier:
     def proven(self) -> bool:
         """Also of a move that has joined or started over since the last pass: it needs one of its own.
 
-        Rows that are copied again have to be compared first.
+        Rows that differed have to be judged, and compared once more if they are copied again.
         """
-        return self._complete and not self._repairs.open
+        return self._complete and not (self._repairs.open or self._undecided or self._under_lock)
 
     @property
     def _complete(self) -> bool:
@@ -136,6 +137,8 @@ class BackgroundVerifier:
         self._events.pass_begins(len(todo), running.due.request)
         while todo and not self._ending.is_set():
             todo = self._full_pass(todo)
+            # Rows whose changes are on their way differ, and too many of them end a table's pass.
+            self._waits.flushed([move for move in todo if move.copied and not move.table.whole])
         self._took = time.time() - self._began
         self._passes.ended(self._took)
         self._running = running
@@ -205,6 +208,7 @@ class BackgroundVerifier:
         if not self._complete:
             raise RetriableError(Reason.VERIFICATION_UNFINISHED, "a pass of the verification is not complete")
         differing = self._verifier.prove_all(deadline, check_cancelled)
+        self._under_lock = differing
         self.differing = named(differing) if differing else ""
         return self.differing or None
 
@@ -263,8 +267,8 @@ class BackgroundVerifier:
         left: dict[Row, tuple[int, Difference]] = {}
         for move in self._moves:
             if keys := [key for table, key in self._seen.keys() - checked if table == move.table]:
-                held = set(self._verifier.unproven.holds(move, keys))
-                left |= {(move.table, key): self._seen[move.table, key] for key in keys if key in held}
+                unproven = self._verifier.unproven.named(move, set(keys))
+                left |= {(move.table, key): self._seen[move.table, key] for key in unproven}
         return left
 
     def _judge(self, differing: Sequence[Difference]) -> None:
@@ -285,6 +289,12 @@ class BackgroundVerifier:
 
     def _decide(self) -> None:
         """Report the end of a pass once its findings are judged, and what was copied again is equal."""
+        if not self._attempting.is_set():
+            moves = {move.table: move for move in self._moves}
+            for difference in self._under_lock:
+                self._passes.suspected(moves[difference.table], [difference.key])
+            self._undecided = self._passes.undecided
+            self._under_lock = ()
         running = self._running
         if running is None or self._repairs.open or self._passes.undecided:
             return
@@ -307,19 +317,20 @@ class BackgroundVerifier:
         running = _Running(due, self._repairs.found)
         self._events.pass_begins(len(due.moves), due.request)
 
-        def progress(table: Table, rows: int) -> None:
-            self._events.verified(table, rows)
+        def may_go_on() -> None:
             if hindered := self._passes.hindered(due):
                 cancelled.cancel(Interrupted(Reason.VERIFICATION_CANCELLED, hindered))
-            elif not due.request:
-                late_error = late(f"it was throttled for {HOLD_SECONDS:g} s")
-                held = Cancellation(time.monotonic() + HOLD_SECONDS, late_error, within=cancelled)
-                self._wanted.hold(held)
-                held.check()
+
+        def progress(table: Table, rows: int) -> None:
+            self._events.verified(table, rows)
+            may_go_on()
+            if not due.request:
+                self._wanted.hold(cancelled)
+                may_go_on()
 
         workers = 0 if due.request else CONTINUOUS_WORKERS
         try:
-            suspects = self._verifier.compare_again(cancelled, progress, due.moves, workers)
+            suspects = self._comparing(cancelled, progress, due.moves, workers, may_go_on)
         except KeyUnusable:
             raise
         except RetriableError as error:
@@ -334,6 +345,27 @@ class BackgroundVerifier:
                 self._took = took
         self._passes.ended(took, suspects)
         self._running = running
+
+    def _comparing(
+        self,
+        cancelled: Cancellation,
+        progress: Progress,
+        moves: Sequence[TableMove],
+        workers: int,
+        may_go_on: Callable[[], None],
+    ) -> Mapping[TableMove, Sequence[KeyLiterals]]:
+        """Compare in a thread of its own, so that what changes meanwhile is still proven, however long it takes."""
+        with ThreadPoolExecutor(1, thread_name_prefix="verify-again") as pool:
+            comparing = pool.submit(self._verifier.compare_again, cancelled, progress, moves, workers)
+            try:
+                while not wait([comparing], LOOK_SECONDS).done:
+                    may_go_on()
+                    if not cancelled.is_set():
+                        self._look()
+            except BaseException:
+                cancelled.cancel(Interrupted(Reason.VERIFICATION_CANCELLED, "the verification ends"))
+                raise
+        return comparing.result()
 
 
 def _log(verdict: Verdict) -> None:

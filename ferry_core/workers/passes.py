@@ -17,8 +17,6 @@ from ferry_core.verify.unproven import UnprovenKeys
 SHORTEST_PAUSE_SECONDS = 30.0
 PAUSE_FACTOR = 4.0
 """``Continuous`` waits this many times as long as the last pass took, so it compares a fifth of the time."""
-MOST_UNPROVEN_KEYS = 20_000
-"""Proven in two seconds, by 5,000 a look of each table."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,8 @@ class Passes:
     def undecided(self) -> bool:
         """Whether rows that a pass has found are not known yet to be equal, copied again, or changed by the source."""
         for move, newest in list(self._whole.items()):
-            if self._unproven.newest(move, ALL_ROWS_RAW) != newest:
+            now = self._unproven.newest(move, ALL_ROWS_RAW)
+            if now != newest or not now:  # 0: it is proven
                 del self._whole[move]
         for move, keys in list(self._suspects.items()):
             held = set(self._unproven.holds(move, keys))
@@ -91,19 +90,14 @@ class Passes:
         return None
 
     def hindered(self, due: Due) -> str:
-        """Why a pass that runs has to end early; empty if nothing is in its way. Any thread.
-
-        While it runs nobody proves what changes, so too many changed keys would be left for the cutover's lock.
-        """
+        """Why a pass that runs has to end early; empty if nothing is in its way. Any thread."""
         if self._wanted.paused():
             return "the run is paused"
         if due.request:
             return ""
         if self._wanted.requests().newest > self._begun:
             return "a pass was asked for"
-        if self._unproven.size() > MOST_UNPROVEN_KEYS or self._unproven.whole_moves():
-            return "too many rows have changed meanwhile"
-        return ""
+        return "a table needs a full pass" if self._unproven.whole_moves() else ""
 
     def began(self, due: Due) -> None:
         """Later requests need another pass."""
@@ -113,10 +107,14 @@ class Passes:
         """A pass of that many seconds has ended, and found these rows."""
         self._next = time.monotonic() + max(SHORTEST_PAUSE_SECONDS, PAUSE_FACTOR * seconds)
         for move, keys in (suspects or {}).items():
-            if move.table.whole:
-                self._whole[move] = self._unproven.newest(move, ALL_ROWS_RAW)
-            else:
-                self._suspects[move] = keys
+            self.suspected(move, keys)
+
+    def suspected(self, move: TableMove, keys: Sequence[KeyLiterals]) -> None:
+        """These rows were found to differ, and are unproven. ``undecided`` until it is known what becomes of them."""
+        if move.table.whole:
+            self._whole[move] = self._unproven.newest(move, ALL_ROWS_RAW)
+        else:
+            self._suspects[move] = tuple(dict.fromkeys([*self._suspects.get(move, ()), *keys]))
 
     def interrupted(self, due: Due) -> None:
         """One that was asked for begins again as soon as it may, with all that was asked for since the last answer."""

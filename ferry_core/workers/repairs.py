@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.moves.move import TableMove
-from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.tables.table import ALL_ROWS_RAW, KeyLiterals, Table
 from ferry_core.verify.difference import TOO_MANY, Difference, RowsDiffer, RowsDifferAgain, named
 from ferry_core.verify.unproven import UnprovenKeys
 from ferry_core.verify.verifier import row_key
@@ -66,7 +66,8 @@ class Repairs:
         self._unproven = unproven
         self._counted = counted
         self._times: OrderedDict[Place, int] = OrderedDict()
-        self._open: dict[Place, None] = {}
+        self._open: dict[Place, int] = {}
+        """With the number of the repair, as an event of the key."""
         self._of_table: Counter[TableMove] = Counter()
         self._source_restarted = source_restarted
         self.found = 0
@@ -124,14 +125,21 @@ class Repairs:
         log.warning("%s; they are copied again", named(differing))
         for difference in differing:
             place = move, difference.key
-            self._open[place] = None
+            self._open[place] = 0
             self._times[place] = self._times.pop(place, 0) + 1
             if len(self._times) > REMEMBERED_ROWS:
                 self._times.popitem(last=False)
         self._buffer.suspect(move, [difference.key for difference in differing])
+        if move.table.whole:
+            self._open |= {
+                (move, difference.key): self._unproven.newest(move, ALL_ROWS_RAW) for difference in differing
+            }
 
     def look(self) -> None:
-        """Count the repairs that hold: their rows have been compared since, and are equal."""
+        """Count the repairs that are over: their rows were compared since and are equal, or changed again.
+
+        A row that is changed all the time is compared under the lock at the latest.
+        """
         by_move: defaultdict[TableMove, list[KeyLiterals]] = defaultdict(list)
         for move, key in self._open:
             by_move[move].append(key)
@@ -140,10 +148,21 @@ class Repairs:
             if move.unproven.whole:
                 continue  # its next pass tells
             left = set(self._unproven.holds(move, [row_key(move, key) for key in keys]))
+            changed = self._changed_since(move, keys)
             for key in keys:
-                if row_key(move, key) not in left:
+                if row_key(move, key) not in left or key in changed:
                     del self._open[move, key]
                     held += 1
+        self._tell(held)
+
+    def _changed_since(self, move: TableMove, keys: Sequence[KeyLiterals]) -> Collection[KeyLiterals]:
+        """Rows that an event has named since they were copied again. A table copied whole has one key for all."""
+        if not move.table.whole:
+            return self._unproven.named(move, set(keys), by_events=True)
+        newest = self._unproven.newest(move, ALL_ROWS_RAW)
+        return [key for key in keys if newest > self._open[move, key]]
+
+    def _tell(self, held: int) -> None:
         if held:
-            log.info("%d rows that differed are equal now", held)
+            log.info("%d rows that differed are equal now, or were changed since by the source", held)
             self._counted.repaired(held)

@@ -19,16 +19,15 @@ from ferry_core.intent.pass_requests import PassRequests
 from ferry_core.moves.move import MoveState
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
-from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer
-from ferry_core.verify.unproven import Batch
+from ferry_core.verify.difference import Difference, DifferenceKind
+from ferry_core.verify.unproven import Batch, UnprovenKeys
 from ferry_core.verify.verifier import Proof, Verifier
 from ferry_core.workers import background_verifier, passes
-from ferry_core.workers import repairs as repairs_module
 from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES, BackgroundVerifier, Surroundings
 from ferry_core.workers.passes import Wanted
-from ferry_core.workers.repairs import Repairs
 from ferry_core.workers.stream_waits import StreamWaits
 from tests.support.tables import decode, mark, move_of, simple_table
+from tests.support.waits import wait_until
 
 MOVE = move_of()
 DIFFERS = Difference(MOVE.table, ("1",), DifferenceKind.CHANGED)
@@ -51,6 +50,7 @@ class VerifierRig:
         self.ending = Cancellation()
         self.verifier = Mock()
         self.verifier.unproven.whole_moves.return_value = []
+        self.verifier.unproven.named.return_value = set()
         self.verifier.prove_some.return_value = Proof(found=[(Batch(MOVE, (b"1",), decode, 1), [DIFFERS])])
         self.verifier.steady.return_value = [DIFFERS]
         self.events = Mock()
@@ -303,74 +303,88 @@ def test_a_long_continuous_pass_does_not_replace_the_last_look(monkeypatch: pyte
     assert rig.verifier.compare_again.call_count == 2
 
 
-@pytest.mark.parametrize("kind", DifferenceKind)
-def test_nothing_is_replaced_on_the_target_once_the_source_was_restarted(kind: DifferenceKind) -> None:
-    """It may have lost rows in a crash, which its binlog contains."""
-    buffer, differs = ChangeBuffer(mark(1)), [Difference(MOVE.table, ("1",), kind)]
-    repairs = Repairs([MOVE], buffer, Mock(), Mock(), source_restarted=True)
-    if kind is DifferenceKind.MISSING:
-        repairs.repair(differs)
-        flush(buffer)
-    else:
-        with pytest.raises(RowsDiffer, match="stay as they are on the target"):
-            repairs.repair(differs)
-        assert not buffer.pending_keys(MOVE)
-
-
-def test_too_many_rows_that_differ_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repairs_module, "MOST_ROWS", 3)
-    buffer = ChangeBuffer(mark(1))
-    repairs = Repairs([MOVE], buffer, Mock(), Mock())
-    repairs.repair([Difference(MOVE.table, (str(key),), DifferenceKind.MISSING) for key in range(3)])
-    with pytest.raises(RowsDiffer, match="have differed so far"):
-        repairs.repair([Difference(MOVE.table, ("3",), DifferenceKind.MISSING)])
-    flush(buffer)
-
-
-def test_a_row_that_is_not_in_every_turn_is_judged_too() -> None:
-    """A turn checks some of the unproven keys, and the next ones the others."""
+@pytest.mark.parametrize("by_event", [True, False], ids=["keys of events", "keys of a pass"])
+def test_rows_that_are_checked_in_turns_are_judged_too(by_event: bool) -> None:
+    """A turn checks only some of the unproven keys."""
     rig = VerifierRig(lambda: mark(1))
-    other = Difference(MOVE.table, ("2",), DifferenceKind.CHANGED)
-    turns = [(Batch(MOVE, (difference.key,), None, 1), [difference]) for difference in (DIFFERS, other)]
-    rig.verifier.unproven.holds = lambda _move, keys: keys
-    with pytest.raises(DataError, match="1 rows differ"):  # noqa: PT012 - the turn that raises is not known
-        for turn in range(3 * SAME_DIFFERENCE_TIMES):
-            found = turns[turn % 2]
-            rig.verifier.prove_some.return_value = Proof(found=[found])
-            rig.verifier.steady.return_value = found[1]
-            rig.verification._look()
+    unproven = UnprovenKeys([MOVE])
+    unproven.begin(MOVE)
+    unproven.add(MOVE, [b"1", b"2", b"3"] if by_event else [("1",), ("2",), ("3",)], decode)
+    rig.verifier.unproven = unproven
+
+    def one_key(*_: object, **__: object) -> Proof:
+        batch = unproven.take(MOVE, 1)
+        assert batch is not None
+        differing = [Difference(MOVE.table, key, DifferenceKind.CHANGED) for key in batch.literals()]
+        rig.verifier.steady.return_value = differing
+        return Proof(found=[(batch, differing)], batches=[batch])
+
+    rig.verifier.prove_some = Mock(side_effect=one_key)
+    for _ in range(3 * (SAME_DIFFERENCE_TIMES - 1)):
+        rig.verification._look()
+    with pytest.raises(DataError, match="1 rows differ"):
+        rig.verification._look()
 
 
-def _passes(requests: list[PassRequests], paused: list[bool], mode: VerifyMode = VerifyMode.FINAL) -> passes.Passes:
-    unproven = Mock(size=Mock(return_value=0), whole_moves=Mock(return_value=[]))
-    wanted = Wanted(mode, lambda: OnMismatch.REPAIR, lambda: requests[-1], lambda: paused[-1], Mock())
-    return passes.Passes([MOVE], unproven, wanted)
+def test_changed_keys_are_proven_while_a_pass_is_held_back() -> None:
+    rig, release = VerifierRig(lambda: mark(1), VerifyMode.CONTINUOUS), threading.Event()
+    rig.verifier.prove_some.return_value = Proof()
+    rig.verifier.steady.return_value = []
+    rig.verifier.compare_again = Mock(side_effect=lambda *_: {} if release.wait(60) else None)
+    comparing = rig.in_thread(rig.verification._pass_if_due)
+    wait_until(lambda: rig.verifier.prove_some.call_count > 1, "what changed is checked")
+    assert comparing.is_alive()
+    release.set()
+    comparing.join(60)
+    assert not comparing.is_alive()
+    assert rig.verification._running is not None
 
 
-def test_an_interrupted_pass_answers_all_requests_the_next_time() -> None:
-    MOVE.unproven.whole, MOVE.state = False, MoveState.FOLLOWING
-    requests = [PassRequests()]
-    due = (scheduled := _passes(requests, [False])).due
-    assert due() is None
-    requests.append(requests[-1].asked([]).asked(["another table"]))
-    first = due()
-    assert first is not None
-    assert [*first.moves] == [MOVE]
-    scheduled.began(first)
-    scheduled.interrupted(first)
-    assert due() == first
+@pytest.mark.parametrize("what", ["request", "pause"])
+def test_a_pass_that_is_held_back_ends_for(what: str) -> None:
+    rig = VerifierRig(lambda: mark(1), VerifyMode.CONTINUOUS)
+    rig.verifier.prove_some.return_value = Proof()
+    rig.verifier.steady.return_value = []
+    started = threading.Event()
+
+    def held(cancelled: Cancellation, *_: object) -> dict[object, object]:
+        started.set()
+        cancelled.wait(60)
+        cancelled.check()
+        return {}
+
+    rig.verifier.compare_again = Mock(side_effect=held)
+    comparing = rig.in_thread(rig.verification._pass_if_due)
+    assert started.wait(60)
+    if what == "pause":
+        rig.paused = True
+    else:
+        rig.requests = rig.requests.asked([])
+    comparing.join(60)
+    assert not comparing.is_alive()
+    rig.events.pass_cancelled.assert_called_once_with()
+    rig.verifier.compare_again = Mock(return_value={})
+    rig.verification._pass_if_due()
+    assert rig.verifier.compare_again.called == (what == "request")
 
 
-def test_a_pause_and_a_request_end_a_continuous_pass() -> None:
-    MOVE.unproven.whole, MOVE.state = False, MoveState.FOLLOWING
-    requests, paused = [PassRequests()], [False]
-    scheduled = _passes(requests, paused, VerifyMode.CONTINUOUS)
-    due = scheduled.due()
-    assert due is not None
-    assert scheduled.hindered(due) == ""
-    paused.append(True)
-    assert scheduled.hindered(due) == "the run is paused"
-    assert scheduled.due() is None
-    paused.append(False)
-    requests.append(requests[-1].asked([]))
-    assert scheduled.hindered(due) == "a pass was asked for"
+def test_no_attempt_begins_before_what_the_last_one_found_is_judged() -> None:
+    rig = VerifierRig(lambda: mark(1))
+    rig.verification._passed.set()
+    unproven = UnprovenKeys([MOVE])
+    unproven.begin(MOVE)
+    unproven.add(MOVE, [DIFFERS.key], None)
+    rig.verifier.unproven = rig.verification._passes._unproven = unproven
+    seen = [rig.verification.proven]
+    rig.verification.stand_aside(Mock())
+    rig.verifier.prove_all.return_value = [DIFFERS]
+    assert rig.verification.prove(0, Mock())
+    rig.verification.go_on()
+    seen.append(rig.verification.proven)
+    rig.verification._decide()
+    seen.append(rig.verification.proven)
+    batch = unproven.take(MOVE, 1)
+    assert batch is not None
+    assert unproven.proven(batch) == 1
+    rig.verification._decide()
+    assert [*seen, rig.verification.proven] == [True, False, False, True]
