@@ -8,6 +8,7 @@ import json
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -148,25 +149,35 @@ class History:
                     assert after["phase"] == before["phase"], what
 
 
+WATCH_SECONDS = 3
+
+
 @contextmanager
 def recorded(cluster: Cluster) -> Iterator[History]:
-    """Inside, a watch records every status."""
-    history = History()
+    """Inside, a watch records every status. The server ends it every few seconds, so that its thread can end too."""
+    history, over = History(), threading.Event()
     path = f"/apis/mysqlferry.io/v1alpha1/namespaces/{cluster.namespace}/ferries"
-    version = cluster.api.request("GET", path)["metadata"]["resourceVersion"]
-    url = f"{cluster.api.url}{path}?watch=1&resourceVersion={version}"
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {cluster.api.token}"})
-    answer = urllib.request.urlopen(request, timeout=600, context=cluster.api.tls)
+    url = f"{cluster.api.url}{path}?watch=1&timeoutSeconds={WATCH_SECONDS}&resourceVersion="
+    began_at: str = cluster.api.request("GET", path)["metadata"]["resourceVersion"]
 
     def read() -> None:
-        for line in answer:
-            ferry = json.loads(line)["object"]
-            if "stage" in ferry.get("status", {}):
-                history.seen[ferry["metadata"]["name"]].append(ferry["status"])
+        version = began_at
+        while not over.is_set():
+            request = urllib.request.Request(url + version, headers={"Authorization": f"Bearer {cluster.api.token}"})
+            with urllib.request.urlopen(request, timeout=600, context=cluster.api.tls) as answer:
+                for line in answer:
+                    ferry = json.loads(line)["object"]
+                    version = ferry["metadata"]["resourceVersion"]
+                    if "stage" in ferry.get("status", {}):
+                        history.seen[ferry["metadata"]["name"]].append(ferry["status"])
 
-    thread = threading.Thread(target=read, name="watch", daemon=True)
-    thread.start()
-    yield history
+    with ThreadPoolExecutor(1, thread_name_prefix="watch") as pool:
+        reading = pool.submit(read)
+        try:
+            yield history
+        finally:
+            over.set()
+    reading.result()
 
 
 def settle(cluster: Cluster, kubelet: Kubelet, cases: dict[str, Case]) -> None:
