@@ -4,6 +4,7 @@ Stricter than a plain YAML load where that would hide a mistake (a key given twi
 elsewhere: null is an absent field, a time stays text, a number used as a key becomes its text.
 """
 
+import functools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,14 +126,17 @@ def read_documents(file: Path) -> list[Document]:
     """All documents of ``file`` that are not empty."""
     text = _read(file)
     try:
-        return _parse(text, file)
+        return list(_parse(text, file))
     except yaml.YAMLError as error:
         raise _syntax_error(file, error) from error
     except RecursionError as error:
         raise ConfigError(Reason.MALFORMED_YAML, f"{file}: nested too deeply to be a manifest") from error
 
 
-def _parse(text: str, file: Path) -> list[Document]:
+# Each new session reads its credentials again: parsing a page of YAML took 16 ms, half a second for the 30 sessions of
+# a small run.
+@functools.lru_cache(maxsize=4)
+def _parse(text: str, file: Path) -> tuple[Document, ...]:
     loader = _Loader(text)
     documents: list[Document] = []
     try:
@@ -152,7 +156,7 @@ def _parse(text: str, file: Path) -> list[Document]:
                 )
     finally:
         loader.dispose()
-    return documents
+    return tuple(documents)
 
 
 def _read(file: Path) -> str:
