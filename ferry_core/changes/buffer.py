@@ -259,15 +259,15 @@ class ChangeBuffer:
         with self._condition:
             return self._wait(lambda: not self._active, deadline)
 
-    def wait_flushed(self, move: TableMove, deadline: float) -> bool:
+    def wait_flushed(self, move: TableMove, deadline: float, up_to: StreamMark | None = None) -> bool:
         """Wait until every key of this move known at this moment is on the target; False after ``deadline``
-        (time.monotonic).
+        (time.monotonic). Who waits again and again gives ``up_to``, what was ``processed`` at the first time.
 
         Keys added meanwhile are not waited for, because a busy table always has some, unless they follow from what the
-        stream has delivered by now.
+        stream has delivered by then.
         """
         with self._condition:
-            now = self._processed
+            now = up_to or self._processed
 
             def flushed() -> bool:
                 marks = [one.pending.oldest() for one in (move, *move.above)]

@@ -6,9 +6,9 @@ flushed yet. Nothing is held between reads and no row is locked.
 
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from ferry_core.cancellation import Cancellation
@@ -17,11 +17,14 @@ from ferry_core.rows.bounds import next_bound
 from ferry_core.tables.table import KeyLiterals, KeyRange, Table
 from ferry_core.verify.chunks import ChunkQueue, Cursor
 from ferry_core.verify.difference import Difference
-from ferry_core.verify.narrow import compare_chunk
+from ferry_core.verify.narrow import ChunkResult, compare_chunk
 from ferry_core.verify.sessions import ConnectSource, ConnectTarget, ReadSessions
 
 ROWS_PER_CHUNK = 20_000
 CANDIDATES_PER_TABLE = 20_000
+CHUNK_TRIES = 3
+"""How often a chunk with more candidates than are kept is compared, each time after its changes have arrived."""
+MEANWHILE_SECONDS = 0.5
 
 Progress = Callable[[Table, int], None]
 """Called by the workers after each chunk with the number of the source's rows in it."""
@@ -29,11 +32,14 @@ Progress = Callable[[Table, int], None]
 Found = Callable[[TableMove, Sequence[Difference]], object]
 """Called by the workers with a chunk's differing rows as soon as they are known."""
 
+Settle = Callable[[TableMove, Sequence[Difference]], Sequence[Difference]]
+"""Called by a worker with the candidates of a table that has many: gives those that are still candidates."""
+
 
 @dataclass
 class PassResult:
-    """``overflowed`` tables have more candidates than are kept: their pass stopped early, and proves nothing of the
-    other rows.
+    """``overflowed`` tables have more candidates than are kept, although those that were changes on their way have been
+    left out: their pass stopped early, and proves nothing of the other rows.
     """
 
     rows: int = 0
@@ -54,24 +60,39 @@ class FinalPass:
         rows_per_chunk: int = ROWS_PER_CHUNK,
         *,
         found: Found = lambda _move, _differing: None,
+        settle: Settle = lambda _move, candidates: candidates,
     ) -> None:
         self._found = found
+        self._settle = settle
         self._connect_source = connect_source
         self._connect_target = connect_target
         self._workers = workers
         self._queue = ChunkQueue(moves, rows_per_chunk)
         self._lock = threading.Lock()
         self._result = PassResult()
-        self._per_move: Counter[TableMove] = Counter()
+        self._candidates: defaultdict[TableMove, list[Difference]] = defaultdict(list)
+        self._settling = threading.Lock()
 
-    def run(self, cancelled: Cancellation, progress: Progress) -> PassResult:
-        """Compare everything. Raises the reason if it was cancelled, or the first worker's error."""
+    def run(
+        self, cancelled: Cancellation, progress: Progress, meanwhile: Callable[[], object] = lambda: None
+    ) -> PassResult:
+        """Compare everything. Raises the reason if it was cancelled, or the first worker's error.
+
+        ``meanwhile`` is called again and again in this thread.
+        """
         failed = threading.Event()
         with ThreadPoolExecutor(self._workers, thread_name_prefix="verify") as pool:
             workers = [pool.submit(self._work, cancelled, failed, progress) for _ in range(self._workers)]
+            try:
+                while wait(workers, MEANWHILE_SECONDS).not_done:
+                    meanwhile()
+            except BaseException:
+                failed.set()
+                raise
         for worker in workers:
             worker.result()
         cancelled.check()
+        self._result.candidates = [one for candidates in self._candidates.values() for one in candidates]
         return self._result
 
     def _work(self, cancelled: Cancellation, failed: threading.Event, progress: Progress) -> None:
@@ -91,7 +112,28 @@ class FinalPass:
                 raise
 
     def _compare(self, sessions: ReadSessions, cursor: Cursor, chunk: KeyRange, cancelled: Cancellation) -> int:
-        move, table = cursor.move, cursor.move.table
+        move = cursor.move
+        for _ in range(CHUNK_TRIES):
+            compared = self._compare_once(sessions, cursor, chunk, cancelled)
+            if compared.differing:
+                self._found(move, compared.differing)
+            if compared.complete or self._too_many(self._settle(move, compared.differing)):
+                break
+        with self._lock:
+            self._result.rows += compared.rows
+            self._result.chunks += 1
+            self._candidates[move] += compared.differing
+            many = len(self._candidates[move]) > CANDIDATES_PER_TABLE
+        if not compared.complete:
+            self._overflowed(move)
+        elif many:
+            self._thin_out(move)
+        return compared.rows
+
+    def _compare_once(
+        self, sessions: ReadSessions, cursor: Cursor, chunk: KeyRange, cancelled: Cancellation
+    ) -> ChunkResult:
+        table = cursor.move.table
         started = time.monotonic()
         compared = sessions.retrying(
             lambda: compare_chunk(table, chunk, sessions.source(table), sessions.target, CANDIDATES_PER_TABLE),
@@ -99,16 +141,27 @@ class FinalPass:
         )
         took = time.monotonic() - started
         cursor.took(took)
-        move.compare_seconds = took if table.whole else 0.0
-        if compared.differing:
-            self._found(move, compared.differing)
+        cursor.move.compare_seconds = took if table.whole else 0.0
+        return compared
+
+    def _thin_out(self, move: TableMove) -> None:
+        """Leave out what is no candidate any more. Workers whose table has too many wait for each other."""
+        with self._settling:
+            with self._lock:
+                candidates = self._candidates.pop(move, [])
+            left = self._settle(move, candidates) if len(candidates) > CANDIDATES_PER_TABLE else candidates
+            with self._lock:
+                self._candidates[move] += left
+        if self._too_many(left):
+            self._overflowed(move)
+
+    @staticmethod
+    def _too_many(candidates: Sequence[Difference]) -> bool:
+        """So that there is room for those of more chunks."""
+        return len(candidates) > CANDIDATES_PER_TABLE // 2
+
+    def _overflowed(self, move: TableMove) -> None:
         with self._lock:
-            self._result.rows += compared.rows
-            self._result.chunks += 1
-            room = max(0, CANDIDATES_PER_TABLE - self._per_move[move])
-            self._result.candidates += compared.differing[:room]
-            self._per_move[move] += len(compared.differing)
-            if not compared.complete or self._per_move[move] > CANDIDATES_PER_TABLE:
-                self._result.overflowed.add(move)
-                self._queue.drop(move)
-        return compared.rows
+            self._result.overflowed.add(move)
+            del self._candidates[move][CANDIDATES_PER_TABLE:]
+        self._queue.drop(move)

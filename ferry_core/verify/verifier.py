@@ -10,11 +10,12 @@ The calls that lead to a verdict, and their threads:
 
 Why no proof needs a lock or R1 of its own: if a proof reads an outdated row, the event for it is either known or still
 to come. An event still to come makes the key unproven when it comes. An event after ``begin`` made it unproven, and no
-pass removes it. A key whose event came before ``begin`` and that was not pending then had been flushed by a generation
-that had made the event visible (R1), so the row cannot be read outdated. And ``prove_some`` checks only keys that are
-not pending, for which the same holds.
+pass removes it, only a later proof of this key. A key whose event came before ``begin`` and that was not pending then
+had been flushed by a generation that had made the event visible (R1), so the row cannot be read outdated. And
+``prove_some`` checks only keys that are not pending, for which the same holds.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +23,12 @@ from itertools import chain
 
 from ferry_core.binlog.sink import KeyDecoder, RowKey
 from ferry_core.cancellation import Cancellation
-from ferry_core.errors import RetriableError
+from ferry_core.errors import KeyUnusable, RetriableError
 from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import ALL_ROWS, ALL_ROWS_RAW, KeyLiterals, Table
 from ferry_core.verify.difference import Difference
-from ferry_core.verify.final_pass import ROWS_PER_CHUNK, FinalPass, Found, Progress
+from ferry_core.verify.final_pass import ROWS_PER_CHUNK, FinalPass, Found, Progress, Settle
 from ferry_core.verify.groups import (
     TURN_SECONDS,
     Part,
@@ -41,6 +42,8 @@ from ferry_core.verify.groups import (
 from ferry_core.verify.last_check import SLICE_SECONDS, check_groups, late
 from ferry_core.verify.sessions import ConnectSource, ConnectTarget, ReadSessions
 from ferry_core.verify.unproven import MAX_BYTES, Batch, UnprovenKeys
+
+log = logging.getLogger(__name__)
 
 CONFIRM_ROUNDS = 3
 """A candidate becomes a difference when it differs in the same way this often, with its table flushed in between."""
@@ -130,14 +133,22 @@ class Verifier:
         progress: Progress,
         wait_flushed: WaitFlushed,
         moves: Sequence[TableMove] | None = None,
+        is_pending: IsPending | None = None,
     ) -> Verdict:
         """Compare every chunk, then the differing rows again. ``unproven.begin`` must have been called before.
 
         ``wait_flushed(moves)`` returns when every change of the tables known at that moment is on the target. Rows that
-        keep changing are left to ``prove_all``. Raises the reason if it was cancelled.
+        keep changing are left to ``prove_all``. With ``is_pending`` rows that change while chunks are compared are
+        proven meanwhile, as by ``prove_some``. Raises the reason if it was cancelled.
         """
         chosen = list(self._moves) if moves is None else moves
-        result = self._pass(chosen, self._workers).run(cancelled, progress)
+
+        def meanwhile() -> None:
+            if is_pending is not None:
+                self._prove_meanwhile(is_pending, cancelled)
+
+        chunks = self._pass(chosen, self._workers, settle=self._settling(cancelled, wait_flushed))
+        result = chunks.run(cancelled, progress, meanwhile)
         verdict = Verdict(result.rows, unfinished=set(result.overflowed))
         moves_of = {move.table: move for move in chosen}
         candidates = [one for one in result.candidates if not moves_of[one.table].unproven.whole]
@@ -156,8 +167,41 @@ class Verifier:
                 self.unproven.give_up(move)
         return verdict
 
-    def _pass(self, moves: Sequence[TableMove], workers: int, found: Found = lambda *_: None) -> FinalPass:
-        return FinalPass(moves, self._connect_source, self._connect_target, workers, self._rows_per_chunk, found=found)
+    def _pass(
+        self, moves: Sequence[TableMove], workers: int, *, settle: Settle, found: Found = lambda *_: None
+    ) -> FinalPass:
+        return FinalPass(
+            moves,
+            self._connect_source,
+            self._connect_target,
+            workers,
+            self._rows_per_chunk,
+            found=found,
+            settle=settle,
+        )
+
+    def _prove_meanwhile(self, is_pending: IsPending, cancelled: Cancellation) -> None:
+        """Otherwise a busy source would change more keys during each pass than are kept, and no pass would count."""
+        try:
+            while self.prove_some(is_pending, cancelled=cancelled).proven >= KEYS_PER_TURN:
+                pass
+        except KeyUnusable:
+            raise
+        except RetriableError as error:  # the pass goes on, and waits for its servers itself
+            cancelled.check()
+            log.info("rows that changed during the pass are proven later: %s", error)
+
+    def _settling(self, cancelled: Cancellation, wait_flushed: WaitFlushed) -> Settle:
+        """For a pass that finds many rows which differ, most of them because their changes are on their way."""
+
+        def settle(move: TableMove, candidates: Sequence[Difference]) -> Sequence[Difference]:
+            wait_flushed([move])
+            with self._sessions() as sessions:
+                found = compare_keys(sessions, {move.table: keys_of(candidates)}, cancelled).get(move.table, [])
+            named = self.unproven.named(move, set(keys_of(found)), by_events=True)
+            return [difference for difference in found if difference.key not in named]
+
+        return settle
 
     def suspect(self, move: TableMove, keys: Sequence[KeyLiterals]) -> None:
         """These rows may differ although no event has named them since they were proven: they are unproven again."""
@@ -176,19 +220,25 @@ class Verifier:
         differing, steady = by_table(candidates), set(candidates)
         with self._sessions() as sessions:
             for _ in range(CONFIRM_ROUNDS):
-                # A table whose only key was named: to wait for its copy may take as long as it is written to.
-                named = {table for table in differing if table.whole and self.unproven.size(moves[table])}
-                differing = {table: found for table, found in differing.items() if table not in named}
                 if not differing:
                     break
-                wait_flushed([moves[table] for table in differing])
+                # Not for a table that is copied whole: that may take as long as it is written to. If no event has named
+                # its only key once all are known, its copy is not pending.
+                wait_flushed([moves[table] for table in differing if not table.whole])
+                named = {table for table in differing if table.whole and self.unproven.size(moves[table])}
+                differing = {table: found for table, found in differing.items() if table not in named}
                 keys = {table: keys_of(found) for table, found in differing.items()}
                 differing = compare_keys(sessions, keys, cancelled)
                 steady.intersection_update(chain.from_iterable(differing.values()))
         return differing, steady
 
     def compare_again(
-        self, cancelled: Cancellation, progress: Progress, moves: Sequence[TableMove] | None = None, workers: int = 0
+        self,
+        cancelled: Cancellation,
+        progress: Progress,
+        wait_flushed: WaitFlushed,
+        moves: Sequence[TableMove] | None = None,
+        workers: int = 0,
     ) -> Mapping[TableMove, Sequence[KeyLiterals]]:
         """Compare every chunk once more. Gives the keys of rows that differ although no event has named them.
 
@@ -196,21 +246,22 @@ class Verifier:
         are unproven, so ``prove_some`` looks at each of them, and ``prove_all`` at those that are left.
         """
         chosen = list(self._moves) if moves is None else moves
-        differing: dict[TableMove, list[KeyLiterals]] = {}
-        lock = threading.Lock()
+        moves_of = {move.table: move for move in chosen}
+        named: set[TableMove] = set()
 
         def suspect(move: TableMove, some: Sequence[Difference]) -> None:
             """At once: what a pass has found outlives its cancellation."""
             if move.table.whole and self.unproven.size(move):
-                return  # an event has named it
-            self.suspect(move, keys_of(some))
-            with lock:
-                differing.setdefault(move, []).extend(keys_of(some))
+                named.add(move)  # by an event
+            else:
+                self.suspect(move, keys_of(some))
 
-        result = self._pass(chosen, workers or self._workers, suspect).run(cancelled, progress)
+        settle = self._settling(cancelled, wait_flushed)
+        result = self._pass(chosen, workers or self._workers, settle=settle, found=suspect).run(cancelled, progress)
         for move in result.overflowed:
             self.unproven.give_up(move)
-        return {move: keys for move, found in differing.items() if (keys := self._unnamed(move, found))}
+        found = {moves_of[table]: keys_of(its) for table, its in by_table(result.candidates).items()}
+        return {move: keys for move, its in found.items() if move not in named and (keys := self._unnamed(move, its))}
 
     def _unnamed(self, move: TableMove, keys: Sequence[KeyLiterals]) -> Sequence[KeyLiterals]:
         if move.table.whole:

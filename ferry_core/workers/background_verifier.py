@@ -18,7 +18,7 @@ from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.verify.difference import Difference, RowsDiffer, named
 from ferry_core.verify.final_pass import Progress
-from ferry_core.verify.verifier import Proof, Verdict, Verifier
+from ferry_core.verify.verifier import KEYS_PER_TURN, Proof, Verdict, Verifier
 from ferry_core.workers.passes import Due, Passes, Wanted
 from ferry_core.workers.repairs import Repairs
 from ferry_core.workers.stream_waits import StreamWaits
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 AGAIN_SECONDS = 0.05
+MANY_KEYS = 10 * KEYS_PER_TURN
+"""From so many unproven keys on no time is lost between turns: what does not fit into memory costs another pass."""
 QUICK_SECONDS = 10.0
 """A pass that took longer is not repeated before an attempt."""
 LAST_LOOK_SECONDS = 2 * QUICK_SECONDS
@@ -91,6 +93,7 @@ class BackgroundVerifier:
         self._running: _Running | None = None
         self._pass = Cancellation()
         self._undecided = False
+        self._proven_last = 0
         self._under_lock: Sequence[Difference] = ()
         """Found by the last attempt; the verification's thread takes it over."""
         self._attempting = threading.Event()
@@ -143,7 +146,7 @@ class BackgroundVerifier:
         self._passes.ended(self._took)
         self._running = running
         self._passed.set()
-        while not self._ending.wait(LOOK_SECONDS):
+        while not self._ending.wait(self._pause()):
             self._look()
             self._decide()
             self._pass_if_due()
@@ -174,7 +177,7 @@ class BackgroundVerifier:
             return
         cancelled = Cancellation()
         pool = ThreadPoolExecutor(1, thread_name_prefix="last-look")
-        look = pool.submit(self._verifier.compare_again, cancelled, lambda _table, _rows: None)
+        look = pool.submit(self._verifier.compare_again, cancelled, lambda _table, _rows: None, self._waits.flushed)
         try:
             until = time.monotonic() + LAST_LOOK_SECONDS
             while not look.done() and time.monotonic() < until:
@@ -222,7 +225,9 @@ class BackgroundVerifier:
             keys, decode = self._buffer.pending_snapshot(move)
             if keys:
                 self._verifier.unproven.add(move, keys, decode)
-        verdict = self._verifier.full_pass(self._ending, self._events.verified, self._waits.flushed, moves)
+        verdict = self._verifier.full_pass(
+            self._ending, self._events.verified, self._waits.flushed, moves, self._buffer.is_pending
+        )
         _log(verdict)
         moves_of = {move.table: move for move in moves}
         for difference in verdict.differing:  # whatever becomes of them: no attempt overlooks them
@@ -230,8 +235,12 @@ class BackgroundVerifier:
         self._judge(verdict.differing)
         return sorted(verdict.unfinished, key=lambda move: move.id)
 
+    def _pause(self) -> float:
+        return 0.0 if self._proven_last >= KEYS_PER_TURN and self.unproven_keys > MANY_KEYS else LOOK_SECONDS
+
     def _look(self) -> None:
         proof = self._verifier.prove_some(self._buffer.is_pending, cancelled=self._ending)
+        self._proven_last = proof.proven
         if proof.found and not self._waits.streamed():
             return
         # Rows that follow others without an event are known once those are flushed.
@@ -356,9 +365,10 @@ class BackgroundVerifier:
     ) -> Mapping[TableMove, Sequence[KeyLiterals]]:
         """Compare in a thread of its own, so that what changes meanwhile is still proven, however long it takes."""
         with ThreadPoolExecutor(1, thread_name_prefix="verify-again") as pool:
-            comparing = pool.submit(self._verifier.compare_again, cancelled, progress, moves, workers)
+            flushed = self._waits.flushed
+            comparing = pool.submit(self._verifier.compare_again, cancelled, progress, flushed, moves, workers)
             try:
-                while not wait([comparing], LOOK_SECONDS).done:
+                while not wait([comparing], self._pause()).done:
                     may_go_on()
                     if not cancelled.is_set():
                         self._look()

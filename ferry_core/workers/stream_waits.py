@@ -35,8 +35,9 @@ class StreamWaits:
         """Wait until everything that the source has committed so far to these tables is on the target."""
         if not self.streamed():
             return False
+        known = self._buffer.processed
         for move in moves:
-            while not self._buffer.wait_flushed(move, time.monotonic() + SLICE_SECONDS):
+            while not self._buffer.wait_flushed(move, time.monotonic() + SLICE_SECONDS, known):
                 if self._ending.wait(AGAIN_SECONDS):
                     return False
         return not self._ending.is_set()

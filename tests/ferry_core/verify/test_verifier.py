@@ -312,7 +312,9 @@ def test_what_a_cancelled_pass_has_found_stays_unproven(both: TablePair, move: T
     cancelled = Cancellation()
     with pytest.raises(Interrupted):
         one_worker.compare_again(
-            cancelled, lambda *_: cancelled.cancel(Interrupted(Reason.VERIFICATION_CANCELLED, "an attempt begins"))
+            cancelled,
+            lambda *_: cancelled.cancel(Interrupted(Reason.VERIFICATION_CANCELLED, "an attempt begins")),
+            no_wait,
         )
     assert [one.key for one in one_worker.prove_all(time.monotonic() + 60, lambda: None)] == [("1",)]
     one_worker.close()

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -22,7 +23,7 @@ from ferry_core.reasons import Reason
 from ferry_core.verify.difference import Difference, DifferenceKind
 from ferry_core.verify.unproven import Batch, UnprovenKeys
 from ferry_core.verify.verifier import Proof, Verifier
-from ferry_core.workers import background_verifier, passes
+from ferry_core.workers import background_verifier, passes, stream_waits
 from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES, BackgroundVerifier, Surroundings
 from ferry_core.workers.passes import Wanted
 from ferry_core.workers.stream_waits import StreamWaits
@@ -80,6 +81,39 @@ def test_verification_waits_for_changes_still_in_the_stream() -> None:
     rig.buffer.alive(mark(3), None)
     waiting.join(60)
     assert not waiting.is_alive()
+
+
+def test_verification_does_not_wait_for_changes_that_come_during_its_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a flush takes longer than one slice of the wait, a busy table always has some of them."""
+    monkeypatch.setattr(stream_waits, "SLICE_SECONDS", 0.02)
+    rig = VerifierRig(lambda: mark(2))
+
+    def changed(key: bytes, number: int) -> None:
+        rig.buffer.begin(mark(number - 1), mark(number), None)
+        rig.buffer.changed(MOVE, [key], decode)
+        rig.buffer.end(mark(number), None)
+
+    asked = threading.Event()
+    wait_flushed = rig.buffer.wait_flushed
+
+    def ask(*arguments: Any) -> bool:
+        asked.set()
+        return wait_flushed(*arguments)
+
+    rig.buffer.wait_flushed = Mock(side_effect=ask)  # type: ignore[method-assign]
+    changed(b"1", 2)
+    waiting = rig.in_thread(lambda: rig.waits.flushed([MOVE]))
+    assert asked.wait(60)
+    first = rig.buffer.take(MOVE, 100)
+    assert first is not None
+    changed(b"2", 3)
+    changed(b"3", 4)
+    waiting.join(0.5)
+    assert waiting.is_alive()
+    rig.buffer.committed(MOVE, first)
+    waiting.join(20)
+    assert not waiting.is_alive()
+    flush(rig.buffer)
 
 
 def test_verification_waits_while_the_source_is_unreachable() -> None:
@@ -150,7 +184,7 @@ def test_the_last_pass_has_a_deadline_and_obeys_a_stop(monkeypatch: pytest.Monke
     """A target that hangs then blocks nobody, and the verdict keeps the time of the earlier pass."""
     rig = VerifierRig(lambda: mark(1))
     left = threading.Event()
-    rig.verifier.compare_again = Mock(side_effect=lambda cancelled, _: left.set() if cancelled.wait(60) else None)
+    rig.verifier.compare_again = Mock(side_effect=lambda cancelled, *_: left.set() if cancelled.wait(60) else None)
     before = rig.verification.unseen
     with pytest.raises(Terminated):
         rig.verification.look_again(Mock(side_effect=[None, Terminated(Reason.STOPPED, "stopped")]))
@@ -281,7 +315,7 @@ def test_continuous_passes_pause_for_a_multiple_of_their_time(monkeypatch: pytes
     assert not rig.verifier.compare_again.called
     rig.paused = False
     rig.verification._pass_if_due()
-    _, _, moves, workers = rig.verifier.compare_again.call_args.args
+    *_, moves, workers = rig.verifier.compare_again.call_args.args
     assert (moves, workers) == ([MOVE], 1)
     rig.verification._decide()
     rig.verification._pass_if_due()
