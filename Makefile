@@ -99,6 +99,13 @@ test-upgrade: setup kubernetes  ## upgrade CRD, operator and copiers of running 
 faults: setup  ## every fault of docs/faults.md at every moment, on both families (half an hour on two cores)
 	$(BIN)/pytest -n 3 tests/faults
 
+# How long; SEED=... of a round that failed replays it, FAMILY=mysql is only one of the two.
+SECONDS ?= 600
+.PHONY: torture
+torture: setup  ## random faults on random tables under load for SECONDS, judged; SEED=... replays, a failure shrinks
+	$(BIN)/python -m tests.torture --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(FAMILY),--family $(FAMILY)) \
+	  $(if $(PLAN),--plan $(PLAN)) $(if $(COUNTERS),--counters $(COUNTERS))
+
 .PHONY: model
 model: setup  ## explore the model of the rules in large bounds: some hours, 4 GiB, one process
 	@nice -n 19 $(BIN)/python -m tests.model

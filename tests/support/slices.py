@@ -37,7 +37,7 @@ class Slice:
         if text == "all":
             return None
         if text == "commit":
-            commit = _commit()
+            commit = commit_number()
             return cls(commit % SLICES + 1, SLICES, commit % SLICES_OF_FAULTS)
         number, _, of = text.partition("/")
         chosen = cls(int(number), int(of))
@@ -82,7 +82,7 @@ def _first_place(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def _commit() -> int:
+def commit_number() -> int:
     """The commit's hash; unlike the number of commits it works in a shallow clone too. 0 outside of a repository."""
     found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return int(found.stdout, 16) if found.returncode == 0 else 0

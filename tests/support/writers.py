@@ -53,12 +53,15 @@ def seed_of_run(given: int | None = None) -> int:
 
 @dataclass(frozen=True)
 class Pace:
-    """``pause`` is in seconds after each transaction. Without ``stop_when_read_only`` refused writers keep trying."""
+    """``pause`` is in seconds after each transaction. Without ``stop_when_read_only`` refused writers keep trying.
+    ``kinds``: the operations to choose from; None: all.
+    """
 
     threads: int = 4
     pause: float = 0.002
     xa: bool = True
     stop_when_read_only: bool = True
+    kinds: frozenset[str] | None = None
 
 
 def create_account(server: Server, schema: str) -> None:
@@ -211,6 +214,8 @@ class _Writer:
                 (2, "xa decided elsewhere", self._xa_elsewhere),
                 (2, "xa rollback", self._xa_roll_back),
             ]
+        if (kinds := writers.pace.kinds) is not None:
+            self._operations = [one for one in self._operations if one[1] in kinds]
 
     def _run(self) -> None:
         try:

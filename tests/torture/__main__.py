@@ -1,0 +1,118 @@
+"""Attack the ferry until the time is over: ``python -m tests.torture --seconds 600 --seed 7``.
+
+Each round has a seed, which is printed. ``--seed`` of a round replays it first; ``--plan FILE`` replays a shrunk one.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+
+from hack.servers import Family
+from tests.torture.ground import Ground, plans
+from tests.torture.judge import Failed
+from tests.torture.plan import Plan
+from tests.torture.shrink import shrink
+
+_TRIES = 2
+"""How often a smaller plan is played before it counts as one that does not fail."""
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description="Random faults under load, judged.")
+    parser.add_argument("--seconds", type=float, default=600, help="no round begins after that time (default 600)")
+    parser.add_argument("--seed", type=int, help="of the first round; by chance if it is left out")
+    parser.add_argument("--family", choices=[family.value for family in Family], action="append")
+    parser.add_argument("--plan", type=Path, help="replay the plan of this file until the time is over")
+    parser.add_argument("--counters", type=Path, help="a JSON file to which the counters are added")
+    parser.add_argument("--shrink-seconds", type=float, default=900, help="how long a failure is made smaller")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 1 after the first failure, shrunk."""
+    options = _options(arguments)
+    seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
+    families = [Family(name) for name in options.family or list(Family)]
+    grounds = {family: Ground(family) for family in families}
+    counters: dict[Family, Counter[str]] = {family: Counter() for family in families}
+    end = time.monotonic() + options.seconds
+    try:
+        for plan in _plans(options.plan, seed, families):
+            if time.monotonic() > end:
+                return 0
+            if (failed := _round(grounds[plan.family], plan, counters[plan.family])) is not None:
+                _shrunk(grounds[plan.family], plan, failed, options.shrink_seconds)
+                return 1
+    finally:
+        for ground in grounds.values():
+            ground.__exit__()
+        _report(counters, options.counters)
+    return 0
+
+
+def _plans(path: Path | None, seed: int, families: list[Family]) -> Iterator[Plan]:
+    if path is not None:
+        plan = Plan.from_json(path.read_text())
+        while plan.family in families:
+            yield plan
+    each = [plans(seed, family) for family in families]
+    for one in cycle(each):
+        yield next(one)
+
+
+def _round(ground: Ground, plan: Plan, counters: Counter[str]) -> Failed | None:
+    began = time.monotonic()
+    print(
+        f"--seed {plan.seed} --family {plan.family}: {len(plan.tables)} tables, {len(plan.actions)} actions", flush=True
+    )
+    played: Counter[str] = Counter()
+    try:
+        ground.play(plan, played)
+    except Failed as error:
+        print(f"FAILED {error}", flush=True)
+        return error
+    except Exception as error:  # noqa: BLE001 - whatever it is, the seed is what is needed to look at it
+        traceback.print_exc()
+        return Failed(type(error).__name__, str(error))
+    finally:
+        counters.update(played)
+    done = ", ".join(f"{name} {number}" for name, number in sorted(played.items()) if not name.startswith(" "))
+    print(f"  {time.monotonic() - began:.0f} s: {done}", flush=True)
+    return None
+
+
+def _shrunk(ground: Ground, plan: Plan, failed: Failed, seconds: float) -> None:
+    end = time.monotonic() + seconds
+
+    def fails(smaller: Plan) -> bool:
+        for _ in range(_TRIES):
+            again = _round(ground, smaller, Counter())
+            if again is not None and again.kind == failed.kind:
+                return True
+        return False
+
+    smallest = shrink(plan, fails, lambda: time.monotonic() < end)
+    print(f"FAILED {failed}\nreplay with --seed {plan.seed} --family {plan.family}, or this plan with --plan FILE:")
+    print(smallest.to_json(), flush=True)
+
+
+def _report(counters: dict[Family, Counter[str]], path: Path | None) -> None:
+    for family, found in counters.items():
+        print(f"{family}:")
+        for name, number in sorted(found.items(), key=lambda one: (one[0].startswith(" "), one[0])):
+            print(f"  {name.strip():32} {number:6}")
+    if path is not None:
+        before = json.loads(path.read_text()) if path.exists() else {}
+        total = {family: Counter(before.get(family, {})) + found for family, found in counters.items()}
+        path.write_text(json.dumps(before | {family: dict(found) for family, found in total.items()}, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""A slice of `make torture`, with another seed for each commit; and the parts of it that need no server."""
+
+from dataclasses import replace
+
+import pytest
+
+from hack.servers import Family
+from tests.support.slices import commit_number
+from tests.torture.__main__ import main
+from tests.torture.plan import Plan, make_plan
+from tests.torture.shrink import shrink
+
+SECONDS = 150
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [family.value for family in Family])
+def test_a_slice(family: str) -> None:
+    seed = commit_number() % 10**6
+    options = ["--seconds", str(SECONDS), "--shrink-seconds", "0", "--family", family, "--seed", str(seed)]
+    assert main(options) == 0, f"make torture SEED={seed}; the output says which round, and how it ended"
+
+
+@pytest.mark.parametrize("family", Family)
+def test_a_seed_says_everything(family: Family) -> None:
+    for seed in range(50):
+        plan = make_plan(seed, family)
+        assert make_plan(seed, family) == plan
+        assert Plan.from_json(plan.to_json()) == plan
+    assert make_plan(1, family) != make_plan(2, family)
+
+
+def test_a_failure_is_made_smaller() -> None:
+    plan = make_plan(7, Family.MYSQL)
+    needed = replace(plan.actions[3], faults=("source killed", "target cut"))
+    plan = plan.with_actions((*plan.actions[:3], needed, *plan.actions[4:]))
+    played = 0
+
+    def fails(smaller: Plan) -> bool:
+        nonlocal played
+        played += 1
+        happened = [name for action in smaller.actions for name in action.faults]
+        return "source killed" in happened and "update" in smaller.kinds
+
+    plan = replace(plan, kinds=("insert", "update", "delete"))
+    smallest = shrink(plan, fails, lambda: True)
+    assert [action.faults for action in smallest.actions] == [("source killed",)]
+    assert (smallest.tables, smallest.kinds, smallest.threads) == ((), ("update",), 1)
+    assert played < 100
+
+
+def test_a_failure_is_made_smaller_only_as_long_as_there_is_time() -> None:
+    plan = make_plan(7, Family.MYSQL)
+    assert shrink(plan, lambda _: True, lambda: False) == plan
