@@ -3,12 +3,17 @@
 Written by ``transactions`` in the streamer's thread; the streamer's status is computed from them.
 """
 
+import struct
 from typing import TYPE_CHECKING
 
 from ferry_core.binlog.sink import StreamMark
 
 if TYPE_CHECKING:
+    from ferry_core.mysql.file_position import FilePosition
     from ferry_core.mysql.gtid import Position
+
+_place = struct.Struct("<I").unpack_from
+_WRAP = 1 << 32
 
 
 class Counters:
@@ -26,7 +31,21 @@ class Counters:
         self.in_sink = False
         self.file = ""
         self.newest: tuple[str, int] | None = None  # the newest file, and when the source created it
-        self.end: tuple[str, int] | None = None  # end of the last processed event; None: unknown, or beyond 4 bytes
+        self.end: FilePosition | None = None  # end of the last processed event; None: unknown, or not dumpable
         # the position after which GTIDs no longer identify places, see ``order``
         self.out_of_order: Position | None = None
-        self.place = b""  # end of the last event in ``file``: 4 bytes as in the header
+        self.offset = 0
+        """Where the last event ended in ``file``. Too low if the source has skipped more than 4 GiB of a file."""
+
+    def end_of(self, event: bytes) -> int:
+        """Where the next event of ``file`` ends: its header has only the lower four bytes of that offset."""
+        low: int = _place(event, 14)[0]
+        read = self.offset
+        if low >= read:
+            return low
+        wraps = (read >> 32) + ((read & (_WRAP - 1)) - low > _WRAP // 2)
+        return wraps << 32 | low
+
+    def begin_of(self, event: bytes) -> int:
+        """Where the next event of ``file`` begins."""
+        return self.end_of(event) - (len(event) - 1)

@@ -332,6 +332,6 @@ def parse_xa_prepare(data: bytes, end: int) -> Prepared:
     return Prepared(normal_xid(format_id, data[at : at + gtrid], data[at + gtrid : at + gtrid + bqual]), one_phase)
 
 
-def parse_rotate(data: bytes, end: int) -> str:
-    """Name of the next file."""
-    return data[28:end].rstrip(b"\0").decode("utf-8", "replace")
+def parse_rotate(data: bytes, end: int) -> tuple[str, int]:
+    """Name of the next file, and the offset in it at which the events that follow begin."""
+    return data[28:end].rstrip(b"\0").decode("utf-8", "replace"), int.from_bytes(data[20:28], "little")

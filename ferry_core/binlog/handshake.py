@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from pymysql import err
 
 from ferry_core.binlog.frames import Frames
-from ferry_core.errors import ConfigError
+from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify
+from ferry_core.mysql.file_position import DUMPABLE
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position, parse_position
 from ferry_core.mysql.identity import COLUMNS, ServerIdentity
@@ -126,6 +127,19 @@ def connect_dump(endpoint: Endpoint) -> "Connection[Any]":
     return connection
 
 
+def request_dump(connection: "Connection[Any]", place: tuple[str, int], flags: int, server_id: int) -> None:
+    """Request events from a place in a file on. Raises DataError for a place that the command cannot hold."""
+    file, offset = place
+    if not 0 <= offset < DUMPABLE:
+        raise DataError(
+            Reason.SOURCE_BINLOG_UNREADABLE,
+            f"the source's binlog cannot be read from {offset} of {file}: no dump can be requested from a place beyond "
+            "4 GiB. Start over with a fresh copy",
+        )
+    command = struct.pack("<IHI", offset, flags, server_id) + file.encode()
+    connection._execute_command(_COM_BINLOG_DUMP, command)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
 def close(connection: "Connection[Any]") -> None:
     """Close without a COM_QUIT, which could block."""
     connection._force_close()  # type: ignore[attr-defined]  # noqa: SLF001 - close() would write to a dump
@@ -187,9 +201,7 @@ def _introduce(connection: "Connection[Any]", flavor: Flavor, server_id: int) ->
 def _begin(connection: "Connection[Any]", flavor: Flavor, server_id: int, position: Position | tuple[str, int]) -> None:
     """Send the dump command. From now on the connection delivers only events."""
     if isinstance(position, tuple):
-        file, offset = position
-        command = struct.pack("<IHI", offset, 0, server_id) + file.encode()
-        connection._execute_command(_COM_BINLOG_DUMP, command)  # type: ignore[attr-defined]  # noqa: SLF001
+        request_dump(connection, position, 0, server_id)
         return
     if isinstance(position, GtidSet) and (not position.intervals or ":" in "".join(position.intervals)):
         payload = position.encode()
@@ -200,8 +212,7 @@ def _begin(connection: "Connection[Any]", flavor: Flavor, server_id: int, positi
         _row(
             connection, "SET @slave_connect_state = '', @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0"
         )
-        command = struct.pack("<IHI", 4, 0, server_id)
-        connection._execute_command(_COM_BINLOG_DUMP, command)  # type: ignore[attr-defined]  # noqa: SLF001
+        request_dump(connection, ("", 4), 0, server_id)
         return
     from pymysqlreplication import BinLogStreamReader  # 0.05 s to import, which `ferry check` does not need
 

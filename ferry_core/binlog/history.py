@@ -9,12 +9,11 @@ everything before them is unchanged. If that file has been purged, the oldest re
 transaction.
 """
 
-import struct
 from collections.abc import Callable, Iterator
 
 from ferry_core.binlog import events
 from ferry_core.binlog.frames import Frames
-from ferry_core.binlog.handshake import close, connect_dump
+from ferry_core.binlog.handshake import close, connect_dump, request_dump
 from ferry_core.binlog.last_read import LastRead, digest_of
 from ferry_core.binlog.source_errors import (
     FATAL_READING_BINLOG,
@@ -32,7 +31,6 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import Position, parse_position
 from ferry_core.mysql.session import Session
 
-_COM_BINLOG_DUMP = 0x12
 _NON_BLOCK = 1
 _NO_SUCH_FILE = "could not find first log file name"
 _FILE_HEAD = frozenset({events.ROTATE, events.HEARTBEAT, events.HEARTBEAT_V2, 164})  # 164: MariaDB's encrypted files
@@ -113,8 +111,7 @@ def events_from(endpoint: Endpoint, file: str, offset: int) -> Iterator[bytes]:
     """
     connection = connect_dump(endpoint)
     try:
-        command = struct.pack("<IHI", offset, _NON_BLOCK, 0) + file.encode()
-        connection._execute_command(_COM_BINLOG_DUMP, command)  # type: ignore[attr-defined]  # noqa: SLF001
+        request_dump(connection, (file, offset), _NON_BLOCK, 0)
         frames = Frames(connection._rfile.read)  # type: ignore[attr-defined]  # noqa: SLF001
         while True:
             try:

@@ -9,7 +9,7 @@ import json
 from hashlib import blake2b
 from typing import NamedTuple
 
-from ferry_core.mysql.file_position import numbered
+from ferry_core.mysql.file_position import DUMPABLE, numbered
 
 
 class LastRead(NamedTuple):
@@ -44,24 +44,18 @@ class LastRead(NamedTuple):
         return self._replace(newest=file, newest_begun=begun) if later else self
 
     @classmethod
-    def of_transaction(cls, file: str, begun: int, first: bytes, last: bytes, gtid: str) -> "LastRead":
-        """Made from a transaction's first and last event, as ``frames`` returns them."""
-        offset, tail = _start(first), _start(last)
-        if tail <= offset:
-            # In a file that has outgrown the header's 4 bytes the last event's place cannot be requested.
-            return cls(file, begun, offset, 0, digest_of(first), gtid)
-        return cls(file, begun, offset, tail, digest_of(first, last), gtid)
+    def of_transaction(
+        cls, file: tuple[str, int], places: tuple[int, int], ends: tuple[bytes, bytes], gtid: str
+    ) -> "LastRead":
+        """Made from a transaction's first and last event, as ``frames`` returns them, and the places of both."""
+        if places[1] >= DUMPABLE:
+            return cls(*file, places[0], 0, digest_of(ends[0]), gtid)
+        return cls(*file, *places, digest_of(*ends), gtid)
 
 
 def digest_of(*events: bytes) -> str:
     """The first event contains the transaction's id and time; the last one is its commit."""
     return blake2b(b"".join(event[1:] for event in events), digest_size=16).hexdigest()
-
-
-def end_of(file: str, first: bytes, last: bytes) -> tuple[str, int] | None:
-    """Where a transaction ended, from its first and last event. None if its file has outgrown the header's 4 bytes."""
-    begins, end = (int.from_bytes(event[14:18], "little") for event in (first, last))
-    return (file, end) if end > begins else None
 
 
 def further(known: LastRead | None, read: LastRead) -> LastRead:
@@ -73,8 +67,3 @@ def further(known: LastRead | None, read: LastRead) -> LastRead:
     before, now = numbered(known.file), numbered(read.file)
     beyond = (now, read.offset, read.digest != "") > (before, known.offset, known.digest != "")
     return read if beyond or before[0] != now[0] else known
-
-
-def _start(event: bytes) -> int:
-    """Offset at which an event begins in its file, computed from the end in its header."""
-    return int.from_bytes(event[14:18], "little") - (len(event) - 1)

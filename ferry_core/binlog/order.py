@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from ferry_core.binlog.source_errors import StreamLost, gtids_out_of_order
-from ferry_core.mysql.file_position import numbered
+from ferry_core.mysql.file_position import FilePosition, numbered
 from ferry_core.mysql.gtid import MariaDbGtids
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def refuse_skipped(counters: "Counters", data: bytes) -> None:
             )
 
 
-def place_to_begin(counters: "Counters", endpoint: "Endpoint") -> tuple[str, int] | None:
+def place_to_begin(counters: "Counters", endpoint: "Endpoint") -> FilePosition | None:
     """The place to request the dump from; None: by GTID. Raises DataError if a place is needed and unknown."""
     position = counters.processed.position
     if counters.out_of_order is None or counters.out_of_order != position:

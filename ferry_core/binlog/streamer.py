@@ -167,11 +167,9 @@ class BinlogStreamer(Generic[M]):
         position = counters.processed.position
         if end.gtids is not None and not isinstance(position, FilePosition) and not position.contains(end.gtids):
             return False
-        # ``caught_up`` is not enough: that heartbeat may be older than ``end``. In a file that has outgrown the
-        # header's 4 bytes (after one huge transaction, with which the file ends) places lack their upper bytes.
-        file, place = counters.file, int.from_bytes(counters.place, "little")
-        passed = (len(file), file, place) >= (len(end.file), end.file, end.offset)
-        return passed or (file, place) == (end.file, end.offset & 0xFFFFFFFF)
+        # ``caught_up`` is not enough: that heartbeat may be older than ``end``.
+        file = counters.file  # first: with an older file's name the offset in a newer one says too little
+        return (len(file), file, counters.offset) >= (len(end.file), end.file, end.offset)
 
     def source_has_last_read(self) -> bool:
         """Whether the source has the last transaction that was read, at its place.

@@ -15,11 +15,11 @@ from ferry_core.binlog import compressed, events, files, order, unresumable
 from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.events import has_checksum, unreadable
 from ferry_core.binlog.followed import FollowedTables, M
-from ferry_core.binlog.last_read import LastRead, end_of, further
+from ferry_core.binlog.last_read import LastRead, further
 from ferry_core.binlog.selected import Selected, Tracked
 from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
 from ferry_core.binlog.source_errors import CorruptEvent, StreamLost
-from ferry_core.mysql.file_position import FilePosition
+from ferry_core.mysql.file_position import DUMPABLE, FilePosition
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from ferry_core.schema.alterations import Alteration
 from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind
@@ -28,7 +28,7 @@ _ROWS = frozenset(
     {*range(events.WRITE_ROWS_V1, events.DELETE_ROWS_V1 + 1), *range(events.WRITE_ROWS, events.DELETE_ROWS + 1)}
 )
 _NO_TABLE = b"\xff\xff\xff\x00\x00\x00"  # table id of a row event that only marks the end of a statement
-_FILE_START = (4).to_bytes(4, "little")
+_NOWHERE = bytes(4)  # in place of an offset: an event that is not in the file
 _DUMMY = re.compile(r"# Dummy event replacing event type \d+ *")  # MariaDB sends it in place of an unreadable event
 
 
@@ -41,10 +41,11 @@ class EventSource(Protocol):
 class _Group:
     """The current transaction."""
 
-    __slots__ = ("begun", "committed_at", "first", "gtid", "idle", "inside", "seen", "xid")
+    __slots__ = ("begins", "begun", "committed_at", "first", "gtid", "idle", "inside", "seen", "xid")
 
-    def __init__(self, first: bytes, gtid: str, seen: StreamMark, committed_at: float | None) -> None:
+    def __init__(self, first: bytes, begins: int, gtid: str, seen: StreamMark, committed_at: float | None) -> None:
         self.first = first
+        self.begins = begins  # offset in the file
         self.gtid = gtid
         self.seen = seen
         self.committed_at = committed_at
@@ -78,7 +79,6 @@ class Transactions(Generic[M]):
         self._group: _Group | None = None
         self._maps: dict[bytes, Tracked[M] | None] = {}
         self._event = b""  # the last event as in the file, perhaps compressed
-        self._places = files.Places(counters)
         self._handlers = self._handler_table()
 
     def _handler_table(self) -> dict[int, Callable[[bytes, int], None]]:
@@ -119,7 +119,8 @@ class Transactions(Generic[M]):
             end = self._checked(data, kind)
             self._event = data
             self._apply(data, kind, end)
-            counters.place = data[14:18] if kind != events.ROTATE else _FILE_START
+            if kind != events.ROTATE and data[14:18] != _NOWHERE:
+                counters.offset = counters.end_of(data)
 
     def _apply(self, data: bytes, kind: int, end: int) -> None:
         if kind in _ROWS:
@@ -197,7 +198,7 @@ class Transactions(Generic[M]):
         if self._group is not None:
             raise unreadable("a transaction that begins before the last one has ended")
         seen = StreamMark(self._counters.processed.sequence + 1, position, place)
-        self._group = _Group(first, gtid, seen, committed_at)
+        self._group = _Group(first, self._counters.begin_of(first), gtid, seen, committed_at)
         return self._group
 
     def _between(self, alone: Callable[[], StreamMark]) -> None:
@@ -227,7 +228,7 @@ class Transactions(Generic[M]):
             raise unreadable("a GTID of MariaDB in a MySQL's binlog")
         server_id = int.from_bytes(data[6:10], "little")
         file = self._counters.file
-        place = len(file), file, int.from_bytes(data[14:18], "little")
+        place = len(file), file, self._counters.end_of(data)
         gtid = f"{begun.domain}-{server_id}-{begun.sequence}"
         order.note(self._counters, begun.domain, server_id, begun.sequence)
         self._between(lambda: StreamMark(0, MariaDbGtids().add(begun.domain, server_id, begun.sequence), place))
@@ -241,7 +242,7 @@ class Transactions(Generic[M]):
 
     def _placed(self, data: bytes, committed_at: float | None) -> None:
         """A transaction of a source whose positions are places, with or without a GTID. Its mark is inside it."""
-        place = self._places.behind(data)
+        place = FilePosition(self._counters.file, self._counters.end_of(data))
         self._between(lambda: StreamMark(0, place))
         self._open(data, str(place), place, committed_at)
 
@@ -264,13 +265,15 @@ class Transactions(Generic[M]):
 
     def _whole(self, group: _Group) -> StreamMark:
         """The mark of a complete transaction, with its place and bytes."""
-        known, newest = self._counters.processed.last_read, self._counters.newest
-        if newest is not None:
-            known = further(known, LastRead.of_transaction(*newest, group.first, self._event, group.gtid))
-        self._counters.end = end_of(self._counters.file, group.first, self._event)
+        counters = self._counters
+        known, newest = counters.processed.last_read, counters.newest
+        if newest is not None and group.begins < DUMPABLE:
+            places = group.begins, counters.begin_of(self._event)
+            known = further(known, LastRead.of_transaction(newest, places, (group.first, self._event), group.gtid))
+        counters.end = FilePosition(counters.file, counters.end_of(self._event)).dumpable()
         position = group.seen.position
         if isinstance(position, FilePosition):
-            position = self._places.resumable(self._event) or self._counters.processed.position
+            position = counters.end or counters.processed.position
         return replace(group.seen, position=position, last_read=known)
 
     def _decide(self, data: bytes, xid: str, *, committed: bool) -> None:
@@ -349,21 +352,18 @@ class Transactions(Generic[M]):
         So one means "caught up" only at the end of the last event or at the place of the previous heartbeat.
         """
         counters = self._counters
-        place = data[14:18]
+        place = counters.end_of(data)
         if self._group is None and self._selected.changed(counters.processed):
             self._maps.clear()
-        counters.caught_up = self._group is None and place == counters.place
-        if counters.caught_up and not counters.transactions:
-            counters.end = counters.file, int.from_bytes(place, "little")
-        if counters.caught_up and counters.processed.last_read is None and counters.newest is not None:
-            reached = LastRead(*counters.newest, int.from_bytes(place, "little"))
-            counters.processed = replace(counters.processed, last_read=reached)
+        counters.caught_up = self._group is None and place == counters.offset
+        if counters.caught_up and place < DUMPABLE:
+            files.reached_end(counters, place)
         self._sink.alive(counters.processed, None)
 
     def _rotate(self, data: bytes, end: int) -> None:
-        # In this order: a reader of the new file's name must not combine it with the place in the old file.
-        self._counters.place = _FILE_START
-        self._counters.file = events.parse_rotate(data, end)
+        # In this order: a reader of the new file's name must not combine it with the offset in the old file.
+        file, self._counters.offset = events.parse_rotate(data, end)
+        self._counters.file = file
 
     def _format(self, data: bytes, _end: int) -> None:
         """A new file begins. ``created``: the source was restarted, so a transaction cut off by its crash is void."""

@@ -24,7 +24,7 @@ from ferry_core.binlog.history import begun
 from ferry_core.binlog.last_read import LastRead
 from ferry_core.binlog.sink import Place, StreamMark
 from ferry_core.errors import DataError, RetriableError
-from ferry_core.mysql.file_position import FilePosition
+from ferry_core.mysql.file_position import DUMPABLE, FilePosition
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import MariaDbGtids, parse_position, source_position
 from ferry_core.mysql.literals import string
@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 DEADLINE_SECONDS = 600.0
 POLL_SECONDS = 1
 SNAPSHOT_POLL_SECONDS = 0.01
-PLACES = 1 << 32
-"""Number of places in a binlog file from which a dump can be requested."""
 
 
 def _no_xids() -> Collection[str]:
@@ -191,7 +189,7 @@ def furthest_place(session: Session, *, by_file: bool = False) -> LastRead:
     """
     mariadb = session.flavor is Flavor.MARIADB
     file, offset = committed_place(session) if mariadb else place_of_end(session)
-    if offset >= PLACES:
+    if offset >= DUMPABLE:
         raise RetriableError(
             Reason.BINLOG_UNREADABLE,
             f"{session.endpoint.where} is at {offset} of {file}, after one huge transaction: no dump can be requested "

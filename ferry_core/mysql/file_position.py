@@ -7,6 +7,11 @@ every GTID set. Used wherever a ``gtid.Position`` is.
 import re
 from typing import NamedTuple
 
+DUMPABLE = 1 << 32
+"""Offsets below this can be requested: the command for a dump from a place has four bytes for the offset.
+
+Files are longer only after one huge transaction, with which they end, and those of the same group commit.
+"""
 _FORM = re.compile(r"(.+\.[0-9]{6,}):([0-9]+)", re.DOTALL)
 
 
@@ -24,6 +29,10 @@ class FilePosition(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.offset}"
+
+    def dumpable(self) -> "FilePosition | None":
+        """This position; None if no dump can be requested from it."""
+        return self if self.offset < DUMPABLE else None
 
     def contains(self, other: object) -> bool:
         """Whether ``other`` is this position, or before it."""

@@ -291,7 +291,7 @@ def test_an_endless_wait_fails_and_names_the_position(
 
 def test_a_place_beyond_four_bytes_is_refused_at_the_start(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """No dump can be requested from there. The server goes on to the next file."""
-    monkeypatch.setattr("ferry_core.consistency.visibility.PLACES", 4)
+    monkeypatch.setattr("ferry_core.consistency.visibility.DUMPABLE", 4)
     with (
         Session(pair.source.endpoint(), Purpose.CONTROL) as session,
         pytest.raises(RetriableError, match=r"BinlogUnreadable: .* FLUSH BINARY LOGS"),
