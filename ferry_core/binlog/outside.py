@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic
 
 from ferry_core.binlog import unresumable
-from ferry_core.binlog.events import UPDATE_ROWS
 from ferry_core.binlog.followed import M
 from ferry_core.binlog.tracked import hides_cascades
 from ferry_core.schema.cascades import Reference
@@ -27,10 +26,6 @@ class OutsideParent(Generic[M]):
         if hides_cascades(kind, data):
             raise unresumable.hidden_cascade(self._name)
         return []
-
-    def refuse_partial(self, data: bytes) -> None:
-        """A partial JSON update: it is one as any other."""
-        self.keys(UPDATE_ROWS, data, 0)
 
     def references(self, _kind: int, _data: bytes, _end: int) -> Sequence[tuple[M, list[Reference]]]:
         return ()

@@ -8,6 +8,7 @@ table map.
 from collections.abc import Sequence
 
 from ferry_core.binlog import unresumable
+from ferry_core.binlog.events import PARTIAL_UPDATE_ROWS
 from ferry_core.binlog.key_decoder import key_decoder
 from ferry_core.binlog.table_map import WireColumn
 from ferry_core.binlog.walker import Walker, changed_values_source, compiled, values_source
@@ -37,20 +38,20 @@ class ReferencedValues:
 
     def changed(self, shape: bytes, before: Sequence[int], after: Sequence[int]) -> Walker | None:
         """The walker for updates, which returns the old and the new values of rows in which they differ. None: no row
-        of the event can be such a row.
+        of the event can be such a row. A shape begins with the event's kind.
         """
         if shape not in self._walkers:
-            self._walkers[shape] = self._changed(before, after)
+            self._walkers[shape] = self._changed(before, after, partial=shape[0] == PARTIAL_UPDATE_ROWS)
         return self._walkers[shape]
 
-    def _changed(self, before: Sequence[int], after: Sequence[int]) -> Walker | None:
+    def _changed(self, before: Sequence[int], after: Sequence[int], *, partial: bool) -> Walker | None:
         if self._hides_deletions:
             return _any_row
         if set(self._ordinals).isdisjoint(after):
             return None
         if not self._are_in(before):
             return _any_row
-        return compiled(changed_values_source(self._columns, self._ordinals, before, after))
+        return compiled(changed_values_source(self._columns, self._ordinals, before, after, partial=partial))
 
     def _are_in(self, present: Sequence[int]) -> bool:
         missing = [column for column in self.cascade.referenced if column.ordinal not in present]

@@ -14,7 +14,7 @@ _FLOATS = {4, 5}  # the metadata is the width
 _BLOBS = {242, 245, 249, 250, 251, 252, 255, 140}  # vector, json, blobs, geometry, MariaDB's compressed blob
 _VARCHARS = {15, 253, 141}  # 141 is MariaDB's compressed varchar
 _WITH_FRACTION = {17: 4, 18: 5, 19: 3}  # timestamp2, datetime2, time2: the metadata is the number of fraction digits
-BIT, NEWDECIMAL, ENUM, SET, STRING = 16, 246, 247, 248, 254
+BIT, JSON, NEWDECIMAL, ENUM, SET, STRING = 16, 245, 246, 247, 248, 254
 _DIGIT_BYTES = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
 
 

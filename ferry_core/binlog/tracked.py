@@ -10,6 +10,7 @@ from ferry_core.binlog import unresumable
 from ferry_core.binlog.events import (
     DELETE_ROWS,
     DELETE_ROWS_V1,
+    PARTIAL_UPDATE_ROWS,
     UPDATE_ROWS,
     UPDATE_ROWS_V1,
     WRITE_ROWS,
@@ -29,7 +30,7 @@ from ferry_core.tables.nullable import key_has_null
 from ferry_core.tables.table import ALL_ROWS_RAW
 
 _WRITES = (WRITE_ROWS, WRITE_ROWS_V1)
-_UPDATES = (UPDATE_ROWS, UPDATE_ROWS_V1)
+_UPDATES = (UPDATE_ROWS, UPDATE_ROWS_V1, PARTIAL_UPDATE_ROWS)
 _DELETES = (DELETE_ROWS, DELETE_ROWS_V1)
 _CASCADES_TOLD = 0x12
 """Flags: MySQL logged the rows that its cascades changed, or foreign_key_checks=0 kept it from cascading."""
@@ -119,10 +120,6 @@ class TrackedTable(Generic[M]):
         except (IndexError, KeyError, ValueError) as error:
             raise unreadable(f"a row event of {self.table.id} that does not fit its table map ({error})") from error
 
-    def refuse_partial(self, _data: bytes) -> None:
-        """The event is a partial JSON update."""
-        raise unresumable.partial_rows(self.table)
-
     def references(self, kind: int, data: bytes, end: int) -> Iterator[tuple[M, list[Reference]]]:
         """What rows of other tables may reference that the event's rows had, or have now. Call it after ``keys``."""
         for child, referenced in self._children:
@@ -155,7 +152,8 @@ class TrackedTable(Generic[M]):
             raise unresumable.incomplete_image(self.table, missing[0])
         if kind in _UPDATES:
             second = self._present(data, at + self._bitmap_bytes)
-            return compiled(double_image_source(self._columns, self._key, first, second))
+            partial = kind == PARTIAL_UPDATE_ROWS
+            return compiled(double_image_source(self._columns, self._key, first, second, partial=partial))
         return compiled(single_image_source(self._columns, self._key, first))
 
     def _present(self, data: bytes, at: int) -> Sequence[int]:

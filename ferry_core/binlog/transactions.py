@@ -25,7 +25,11 @@ from ferry_core.schema.alterations import Alteration
 from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind
 
 _ROWS = frozenset(
-    {*range(events.WRITE_ROWS_V1, events.DELETE_ROWS_V1 + 1), *range(events.WRITE_ROWS, events.DELETE_ROWS + 1)}
+    {
+        *range(events.WRITE_ROWS_V1, events.DELETE_ROWS_V1 + 1),
+        *range(events.WRITE_ROWS, events.DELETE_ROWS + 1),
+        events.PARTIAL_UPDATE_ROWS,
+    }
 )
 _NO_TABLE = b"\xff\xff\xff\x00\x00\x00"  # table id of a row event that only marks the end of a statement
 _NOWHERE = bytes(4)  # in place of an offset: an event that is not in the file
@@ -98,7 +102,6 @@ class Transactions(Generic[M]):
             events.TAGGED_GTID: self._gtid,
             events.ANONYMOUS_GTID: self._anonymous,
             events.XA_PREPARE: self._xa_prepare,
-            events.PARTIAL_UPDATE_ROWS: self._partial,
             events.TRANSACTION_PAYLOAD: self._compressed,
             events.MARIADB_GTID: self._mariadb_gtid,
             events.MARIADB_QUERY_COMPRESSED: self._compressed_event,
@@ -172,10 +175,6 @@ class Transactions(Generic[M]):
 
     def _table_map(self, data: bytes, end: int) -> None:
         self._maps[data[20:26]] = self._selected.tracked(data, end, self._counters.processed.position)
-
-    def _partial(self, data: bytes, _end: int) -> None:
-        if (tracked := self._maps.get(data[20:26])) is not None:
-            tracked.refuse_partial(data)
 
     def _compressed_event(self, data: bytes, end: int) -> None:
         if data[5] == events.MARIADB_QUERY_COMPRESSED or self._maps.get(data[20:26]) is not None:

@@ -24,14 +24,6 @@ class UnresumableEvent(DataError):
         self.what = what
 
 
-def partial_rows(table: Table) -> UnresumableEvent:
-    return UnresumableEvent(
-        Reason.PARTIAL_ROWS,
-        f"{table.id} was changed by a partial JSON update, which this version cannot read",
-        "see that binlog_row_value_options is empty, also in connected sessions",
-    )
-
-
 def hidden_cascade(table: TableName) -> UnresumableEvent:
     return UnresumableEvent(
         Reason.FOREIGN_KEY_CASCADES,

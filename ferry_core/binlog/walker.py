@@ -8,7 +8,7 @@ that looks up widths per column handles 30,000 rows a second, the generated stra
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from ferry_core.binlog.table_map import WireColumn
+from ferry_core.binlog.table_map import JSON, WireColumn
 
 Walker = Callable[[bytes, int, int], list[bytes]]
 """``(data, start, end)`` -> raw keys. Raises ValueError or IndexError if the images do not end at ``end``,
@@ -108,8 +108,24 @@ def single_image_source(columns: Sequence[WireColumn], key: Sequence[int], prese
     return _function([*body, f"add({' + '.join(f'a{i}' for i in range(len(groups)))})"])
 
 
+def _between(columns: Sequence[WireColumn], *, partial: bool) -> list[str]:
+    """Before an after image of a partial JSON update: options, and if they say so a bit for each JSON column.
+
+    A value whose bit is set is a difference, of a length like any other value's.
+    """
+    if not partial:
+        return []
+    bits = (sum(column.type == JSON for column in columns) + 7) // 8
+    return ["if d[p] > 1: raise ValueError('unknown options')", f"p += 1 + {bits} * d[p]"]
+
+
 def double_image_source(
-    columns: Sequence[WireColumn], key: Sequence[int], before: Sequence[int], after: Sequence[int]
+    columns: Sequence[WireColumn],
+    key: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    *,
+    partial: bool = False,
 ) -> str:
     """For updates: the old key, and the new key if it differs. A MINIMAL after image overlays the before image."""
     changed = [ordinal for ordinal in key if ordinal in set(after)]
@@ -117,13 +133,15 @@ def double_image_source(
     old = [f"a{i}" for i in range(len(groups))]
     body = _Image(columns, before, groups, "a").code()
     if not changed:
-        return _function([*body, f"add({' + '.join(old)})", *_Image(columns, after, [], "b").code()])
+        rest = [*_between(columns, partial=partial), *_Image(columns, after, [], "b").code()]
+        return _function([*body, f"add({' + '.join(old)})", *rest])
     new_groups = groups if len(changed) == len(key) else [[ordinal] for ordinal in changed]
     names = {tuple(group): f"b{i}" for i, group in enumerate(new_groups)}
     new = [names.get(tuple(group), f"a{i}") for i, group in enumerate(groups)]
     return _function(
         [
             *body,
+            *_between(columns, partial=partial),
             *_Image(columns, after, new_groups, "b").code(),
             f"k = {' + '.join(old)}",
             "add(k)",
@@ -142,7 +160,12 @@ def values_source(columns: Sequence[WireColumn], chosen: Sequence[int], present:
 
 
 def changed_values_source(
-    columns: Sequence[WireColumn], chosen: Sequence[int], before: Sequence[int], after: Sequence[int]
+    columns: Sequence[WireColumn],
+    chosen: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    *,
+    partial: bool = False,
 ) -> str:
     """For updates: the old values and the new ones, of rows in which they differ."""
     kept = [ordinal for ordinal in chosen if ordinal in set(after)]
@@ -151,6 +174,7 @@ def changed_values_source(
     return _function(
         [
             *_Image(columns, before, [[ordinal] for ordinal in chosen], "a", without_null=False).code(),
+            *_between(columns, partial=partial),
             *_Image(columns, after, [[ordinal] for ordinal in kept], "b", without_null=False).code(),
             f"if {' or '.join(f'{one} != {other}' for one, other in zip(old, new, strict=True))}:",
             f"    if {' and '.join(old)}: add({' + '.join(old)})",

@@ -84,16 +84,6 @@ def _image(context: PreflightContext) -> Iterator[Finding]:
         )
 
 
-def _partial_json(context: PreflightContext) -> Iterator[Finding]:
-    source = context.source_facts
-    if "PARTIAL_JSON" in source.variable("binlog_row_value_options"):
-        yield failed(
-            Reason.BINLOG_PARTIAL_JSON,
-            f"{source.where} has binlog_row_value_options=PARTIAL_JSON, which is not supported yet: SET GLOBAL "
-            f"binlog_row_value_options = '' and let sessions reconnect",
-        )
-
-
 def _filters(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
     # Variables on newer MariaDB; elsewhere columns of a statement that needs REPLICATION CLIENT.
@@ -198,8 +188,6 @@ CHECKS = (
     Check("server id", "source", _server_id),
     Check("binlog format", "source", _format),
     Check("binlog row image", "source", _image),
-    # The streamer refuses payload events too. This check reports them before anything is copied.
-    Check("binlog partial JSON", "source", _partial_json),
     Check("binlog filters", "source", _filters),
     Check("GTIDs", "source", _gtid),
     Check("binlog retention", "source", _retention),

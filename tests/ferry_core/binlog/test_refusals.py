@@ -125,21 +125,6 @@ def test_a_statement_is_decoded_in_its_clients_charset(pair: Pair, schema: str) 
     assert "tä" in failure.message
 
 
-def test_partial_json_updates_are_refused(mysql_pair: Pair, schema: str) -> None:
-    source = mysql_pair.source
-    source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, j JSON)")
-    source.execute(f"""INSERT INTO `{schema}`.t VALUES (1, '{{"a": "long enough to be worth it", "b": 2}}')""")
-    with Streaming(source, [describe(source, schema, "t")]) as stream:
-        source.execute(
-            "SET SESSION binlog_row_value_options = 'PARTIAL_JSON', SESSION binlog_row_image = 'MINIMAL'",
-            f"UPDATE `{schema}`.t SET j = JSON_SET(j, '$.b', 3)",
-        )
-        failure = stream.failed()
-    assert isinstance(failure, DataError)
-    assert failure.reason == "PartialRows"
-    assert f"{FOR_GOOD}see that binlog_row_value_options is empty" in failure.message
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_message_about_purged_binlogs_names_our_place_and_the_oldest_left(
     make_server: ServerFactory, family: str

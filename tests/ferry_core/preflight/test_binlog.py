@@ -28,7 +28,6 @@ SETTINGS = [
     ("binlog_format = STATEMENT", "BinlogFormatNotRow", "SET GLOBAL binlog_format = ROW"),
 ]
 MYSQL_SETTINGS = [
-    ("binlog_row_value_options = PARTIAL_JSON", "BinlogPartialJson", "SET GLOBAL binlog_row_value_options = ''"),
     ("server_id = 0", "ServerIdZero", "SET GLOBAL server_id"),  # MariaDB takes 1 as the lowest
 ]
 
