@@ -43,6 +43,7 @@ class TableState(StrEnum):
 
     PENDING = "Pending"
     COPYING = "Copying"
+    INDEXING = "Indexing"
     COPIED = "Copied"
 
 
@@ -267,7 +268,7 @@ class TableReport(Told):
     target: Text
     """schema.table on the target."""
     state: Word
-    """Pending, Copying or Copied."""
+    """Pending, Copying, Indexing (all rows are copied; deferred indexes are being added, or are about to be) or Copied."""
     rows_estimated: Count = 0
     """Rows expected, from the source's statistics."""
     rows_copied: Count = 0

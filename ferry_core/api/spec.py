@@ -75,7 +75,7 @@ class Schema(Model):
     Fail: the run stops and names the statement. Recopy: the table is copied again; not supported yet.
     """
     defer_indexes: bool = True
-    """Create non-unique secondary indexes after a table's rows; not supported yet: they are created with the table."""
+    """Create secondary indexes that are not UNIQUE after the rows of a table of 10,000 rows or more, in one ALTER TABLE."""
     objects: Objects = Objects()
     """Views, routines, triggers, events and sequences."""
 
@@ -84,7 +84,7 @@ class Copy(Model):
     """Parallelism and chunk size of the copy. Can be changed while running."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 4
-    """How many chunks are copied in parallel."""
+    """How many chunks are copied in parallel, and how many tables get deferred indexes at once."""
     chunk_target_duration: Annotated[Duration, Between(Duration("10ms"), Duration("1m"))] = Duration("500ms")
     """How long one chunk should take. The chunk size adapts to it, down to 100 rows. A short duration slows the copy
     down, because each chunk has a fixed cost.

@@ -31,8 +31,6 @@ def notices(ferry: Ferry) -> list[str]:
     """Notices where the run is stricter than the spec, or where a field has no effect outside a cluster."""
     spec = ferry.spec
     texts = []
-    if spec.schema_.defer_indexes:
-        texts.append("schema.deferIndexes: true is not supported yet; this run creates all indexes with the tables")
     if spec.ttl_seconds_after_finished is not None:
         texts.append("ttlSecondsAfterFinished has an effect in a cluster only")
     if spec.copier.image or spec.copier.template.model_fields_set:

@@ -102,7 +102,7 @@ class Flusher:
         Always choosing most keys would starve a table with few changes. If the chosen table has no chunks left, all
         other tables without chunks are flushed with it, in order of their waiting time.
         """
-        waiting = [move for move in waiting if not move.table.whole]
+        waiting = [move for move in waiting if not (move.table.whole or move.held)]
         if self._buffer.fullness > URGENT_FULLNESS:
             return waiting[:1]
         now = time.monotonic()
@@ -152,9 +152,9 @@ class Flusher:
 
     def _given_up(self, move: TableMove) -> bool:
         """Whether to stop waiting for its gate: a move that starts over holds the gate for as long as deleting its rows
-        takes.
+        takes, one that gets an index perhaps for hours.
         """
-        return self._cancelled() or move.state is MoveState.RESTARTING
+        return self._cancelled() or move.held or move.state is MoveState.RESTARTING
 
     def _return(self, generations: Sequence[Taken]) -> None:
         for move, generation in generations:

@@ -8,7 +8,7 @@ from ferry_core.api.report import Stage
 from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.replication import Replicated
 
-FORMAT = 7
+FORMAT = 8
 """Version of this model. A newer version is refused. For older ones see ``formats``."""
 
 
@@ -100,6 +100,8 @@ class RunState(_State):
     tables: dict[str, TableState] = Field(default_factory=dict)  # by ``Table.id``
     # ids of tables that it created on the target, or was about to create
     created: list[str] = Field(default_factory=list)
+    # ids of those that it created, or was about to create, without indexes that are added after their rows
+    indexes_deferred: list[str] = Field(default_factory=list)
     foreign_keys_added: bool = False
     objects: ObjectsState = Field(default_factory=ObjectsState)
     json_changed: int = 0  # rows copied whose JSON changed when it was parsed again
@@ -128,6 +130,7 @@ class RunState(_State):
         return frozenset() if self.tables else frozenset(self.created)
 
     def all_copied(self, table_ids: Iterable[str]) -> bool:
-        """Whether all rows of these tables are copied."""
+        """Whether all rows of these tables are copied, and nothing is left to add to their definitions."""
         known = [self.tables.get(table_id) for table_id in table_ids]
-        return self.foreign_keys_added and all(table is not None and table.copied for table in known)
+        complete = self.foreign_keys_added and not self.indexes_deferred
+        return complete and all(table is not None and table.copied for table in known)

@@ -3,6 +3,7 @@
 Made by ``MoveSet``, used by all packages above this one. Each part has one owner, whose lock guards it:
 
     table, ours, state, started, definition, above       the coordinator (``workers.starting``)
+    deferred, held                                       the thread that adds its indexes (``workers.index_builds``)
     counts_from, shape                                   the streamer, between two transactions
     pending                                              the change buffer's lock
     gate                                                 itself
@@ -66,6 +67,10 @@ class TableMove:
         """Columns of its events so far."""
         self.above: tuple[TableMove, ...] = ()
         """Moves whose changes may change rows of this one without an event, directly or through others."""
+        self.deferred = False
+        """Whether the target's table still lacks indexes that are added after its rows."""
+        self.held = False
+        """Whether its changes wait for an index."""
         self.gate = TableGate()
         self.pending = PendingKeys(table.id)
         self.chunks = chunks

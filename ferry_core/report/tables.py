@@ -13,7 +13,7 @@ from ferry_core.moves.move import MoveState, TableMove
 def state_of(move: TableMove) -> TableState:
     """The visible state: Pending before its first chunk, Copied once only events change it."""
     if move.copied:
-        return TableState.COPIED
+        return TableState.INDEXING if move.deferred else TableState.COPIED
     return TableState.COPYING if move.state is MoveState.COPYING and move.chunks.begun else TableState.PENDING
 
 
@@ -34,7 +34,7 @@ def table_report(move: TableMove) -> TableReport:
         rows_estimated=expected,
         rows_copied=copied.rows,
         bytes_copied=copied.bytes,
-        percent=_percent(copied.rows, expected, done=state is TableState.COPIED),
+        percent=_percent(copied.rows, expected, done=state in (TableState.INDEXING, TableState.COPIED)),
         pending_keys=move.progress.pending_keys,
     )
 

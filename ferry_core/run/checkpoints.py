@@ -127,6 +127,7 @@ class Checkpoints:
         last_read = self._buffer.processed.last_read  # read last: rows on the target may come from events up to there
         self.state.last_read = str(last_read) if last_read is not None else None
         self.state.tables = {move.id: self._state_of(move, mark) for move in self._moves}
+        self.state.indexes_deferred = [move.id for move in self._moves if move.deferred]
         self.state.json_changed = self._report.json_changed  # counted before a chunk counts as done, so never too low
         self.state.stored_at = time.time()
         try:
@@ -193,6 +194,7 @@ def moves_of(
     """
     moves = MoveSet.of(tables, pace, state.tables)
     for move in moves:
+        move.deferred = move.id in state.indexes_deferred
         known = state.tables.get(move.id)
         if known is None or not known.started:
             move.counts_from = begins_at

@@ -144,6 +144,7 @@ class Coordinator:
         if left:
             rows = self._reporter.report().progress.rows_copied
             log.info("all rows are copied: %d, %.1f s in this run", rows, time.monotonic() - began)
+        self._wait_until(run.operations.add_indexes)
         if run.creates_tables and not run.checkpoints.state.foreign_keys_added:
             self._reporter.message("adding foreign keys")
             self._wait_until(run.operations.add_foreign_keys)
@@ -174,6 +175,7 @@ class Coordinator:
     def _copied(self) -> bool:
         """Whether all rows are copied. Polled, and starts more workers if more are wanted."""
         self._run.operations.start_copying()
+        self._run.operations.add_indexes()
         return self._run.operations.all_copied
 
     def stream(self) -> Exit:

@@ -13,6 +13,9 @@ from ferry_core.schema.create import Creation, create_missing, create_schemas
 from ferry_core.schema.objects import EARLY, created_kinds
 from ferry_core.schema.sequences import sequence_names
 
+DEFERRED_FROM_ROWS = 10_000
+"""Tables with fewer rows, as the source's statistics estimate, get all indexes at once: each ALTER has a fixed cost."""
+
 
 def create_on_target(
     context: RunContext, fence: Fence, source: Session, target: Session, creation: Creation, kept: KeptObjects
@@ -26,5 +29,11 @@ def create_on_target(
                 create_schemas(source, target, tables)
             TargetObjects(spec, tables, context.connections, fence).bring_early(source, target, kept)
         names = sequence_names(source, spec.tables, tables)
-        complete = replace(creation, connect=context.connections.target, sequences=names)
+        defers = spec.schema_.defer_indexes and not context.begun
+        complete = replace(
+            creation,
+            connect=context.connections.target,
+            sequences=names,
+            defers=lambda table: defers and table.rows_estimated >= DEFERRED_FROM_ROWS,
+        )
         create_missing(source, target, tables, fence, complete)

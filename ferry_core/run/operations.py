@@ -37,6 +37,7 @@ from ferry_core.run.parts import Parts
 from ferry_core.run.rebuilds import Rebuilds
 from ferry_core.run.setup import source_lock
 from ferry_core.schema.foreign_keys import add_foreign_keys
+from ferry_core.workers.index_builds import IndexBuilds
 from ferry_core.workers.orphans import suspect_orphans
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ class Operations(Protocol):
 
     def start_copying(self) -> None:
         """Start as many workers as are wanted now."""
+
+    def add_indexes(self) -> bool:
+        """Add deferred indexes to tables whose rows are in. Returns whether no table lacks any; called repeatedly."""
 
     def add_foreign_keys(self) -> bool:
         """Returns False while others on the target keep a table in use."""
@@ -160,6 +164,12 @@ class DataOperations:
         self._corrector = LeaseCorrector(parts.engine.suspend_writes)
         self._used_lock: SourceLock | None = None
         self._rebuilds = Rebuilds(parts.engine.moves)
+        self._indexes = IndexBuilds(
+            parts.engine,
+            self._connections.target_building,
+            lambda: self._copy.workers,
+            lambda: parts.throttle.pause.paused,
+        )
         self._orphans_suspected = threading.Event()
 
     # -- threads --------------------------------------------------------------------------------------------------
@@ -270,6 +280,12 @@ class DataOperations:
             end = end_of_binlog(session)
         wait_until(lambda: self._engine.streamer.reached(end))
         return self._engine.buffer.processed
+
+    def add_indexes(self) -> bool:
+        done = self._indexes.advance()
+        if not done and self.all_copied:
+            self._reporter.message(self._indexes.progress)
+        return done
 
     def add_foreign_keys(self) -> bool:
         connections, tables = self._connections, self._parts.context.tables

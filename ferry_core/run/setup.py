@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ferry_core.api.choices import Acknowledgement, SourceLockMode
+from ferry_core.api.choices import Acknowledgement, CreateTables, SourceLockMode
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
@@ -93,6 +93,16 @@ class RunContext:
     def recreatable(self) -> Collection[str]:
         """Ids of tables that an earlier start created without copying any row."""
         return self.state.recreatable if self.state is not None else ()
+
+    @property
+    def may_lack_indexes(self) -> Collection[str]:
+        """Ids of tables that an earlier start may have created without their deferred indexes.
+
+        If its state is lost: all that it claimed, unless the user creates the tables.
+        """
+        if self.stateless and self.lease is not None and self.ferry.spec.schema_.create is CreateTables.IF_MISSING:
+            return {table.id for table in self.tables if str(table.target) in self.lease.tables}
+        return self.state.indexes_deferred if self.state is not None else ()
 
     @property
     def may_replicate(self) -> bool:

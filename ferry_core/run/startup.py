@@ -107,6 +107,7 @@ class RunStartup:
         self._context: RunContext | None = None
         self._created: list[Table] = []
         self._planned: list[str] = []
+        self._deferred: list[str] = []
         self._objects = ObjectsState()
         self._start_undone = False
 
@@ -128,7 +129,8 @@ class RunStartup:
         self._alone.close()
 
     def start(self, series: AttemptSeries) -> Started | None:
-        self._context, self._created, self._planned, self._start_undone = None, [], [], False
+        self._context, self._start_undone = None, False
+        self._created, self._planned, self._deferred = [], [], []
         with ExitStack() as opened, self._reporter.long_step():  # nothing ticks until the threads are started
             self._be_alone()
             context = self._before_fence()
@@ -209,7 +211,9 @@ class RunStartup:
         self._reporter.set_new_tables(context.new_tables)
         return _Start(context, fence, visibility, state, altered, moves)
 
-    def _keep_planned(self, context: RunContext, fence: Fence, tables: "Sequence[Table]") -> None:
+    def _keep_planned(
+        self, context: RunContext, fence: Fence, tables: "Sequence[Table]", deferred: "Sequence[Table]"
+    ) -> None:
         """Save which tables are created next: after a kill only these may be created again.
 
         Tables with rows that count as copied were there when the run looked, and may be gone since.
@@ -217,7 +221,7 @@ class RunStartup:
         refuse_lost(context, [table for table in tables if table.id in context.started])
         if context.begun:
             return
-        self._planned = [table.id for table in tables]
+        self._planned, self._deferred = [table.id for table in tables], [table.id for table in deferred]
         self._save(context, fence)
 
     def _save(self, context: RunContext, fence: Fence) -> None:
@@ -316,6 +320,7 @@ class RunStartup:
             source_id=context.source_id,
             selection=selection_of(self._ferry),
             created=sorted({*context.recreatable, *self._planned}),
+            indexes_deferred=sorted({*context.may_lack_indexes, *self._deferred}),
             paused=wanted.paused_by_verb,
             paused_over=wanted.spec_paused,
             objects=self._objects,

@@ -1,9 +1,10 @@
 """Creates tables that are missing on the target, from the source's definitions under their target names.
 
 Everything is created at once (indexes, checks, partitions, AUTO_INCREMENT), also foreign keys between selected tables:
-an ALTER for each table would take longer than the copy of small tables. Until the cutover they act on nothing, because
-each session that writes rows has foreign_key_checks=0: it neither checks nor cascades. Called by the coordinator once
-the fence is taken, and again at every resume: existing tables are kept.
+an ALTER for each table would take longer than the copy of small tables. Only indexes of large tables may come after
+their rows (``deferred``). Until the cutover foreign keys act on nothing, because each session that writes rows has
+foreign_key_checks=0: it neither checks nor cascades. Called by the coordinator once the fence is taken, and again at
+every resume: existing tables are kept.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.schema.building import Build, as_written
 from ferry_core.schema.constraint_names import ConstraintNames
+from ferry_core.schema.deferred import referenced_columns, without_deferred
 from ferry_core.schema.definition import Definition, parse
 from ferry_core.schema.drop import drop_if_empty
 from ferry_core.schema.likeness import differences
@@ -38,15 +40,17 @@ class Fence(Protocol):
 
 @dataclass(frozen=True)
 class Creation:
-    """How to create: ``planned`` is called with all tables before the first is created, ``created`` with each one
-    afterwards, in any thread. ``connect`` opens further sessions to the target; None: there is only the given one.
-    ``sequences``: of the source's, their names on the target.
+    """How to create: ``planned`` is called with all tables before the first is created, and with those that are created
+    without their deferred indexes; ``created`` with each one afterwards, in any thread. ``connect`` opens further
+    sessions to the target; None: there is only the given one. ``sequences``: of the source's, their names on the target.
+    ``defers``: whether a table's indexes are deferred, if they can be.
     """
 
-    planned: Callable[[Sequence[Table]], object] = len
+    planned: Callable[[Sequence[Table], Sequence[Table]], object] = lambda _tables, _deferred: None
     created: Callable[[Table], object] = lambda _table: None
     connect: Callable[[], Session] | None = None
     sequences: Mapping[TableName, TableName] = field(default_factory=dict)
+    defers: Callable[[Table], bool] = lambda _table: False
 
 
 def create_missing(
@@ -59,13 +63,16 @@ def create_missing(
     missing = [table for table in tables if not exists(target, table.target)]
     if not missing:
         return []
-    creation.planned(missing)
     for table in missing:
         take_literally(target, table)
-    made = {
-        table.source: definition(source, table.source).on_engine(table.target_engine).with_sequences(creation.sequences)
+    whole = {table.source: wanted_definition(source, table, creation.sequences) for table in missing}
+    references = referenced_columns(tables)
+    made = whole | {
+        table.source: without_deferred(whole[table.source], table, references)
         for table in missing
+        if creation.defers(table)
     }
+    creation.planned(missing, [table for table in missing if made[table.source] != whole[table.source]])
     statements = _statements(target, missing, made, {table.source: table.target for table in tables})
     with fence.hold(target):
         create_schemas(source, target, missing)
@@ -165,6 +172,11 @@ def take_literally(target: Session, table: Table) -> None:
             "primary key, would get a column that the source's does not have; GRANT SESSION_VARIABLES_ADMIN ON *.* to "
             "the target's account, SET GLOBAL sql_generate_invisible_primary_key = OFF, or create the table beforehand",
         ) from error
+
+
+def wanted_definition(source: Session, table: Table, sequences: Mapping[TableName, TableName]) -> Definition:
+    """The definition that the target's table is to have."""
+    return definition(source, table.source).on_engine(table.target_engine).with_sequences(sequences)
 
 
 def definition(source: Session, table: TableName) -> Definition:

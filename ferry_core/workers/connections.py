@@ -18,6 +18,7 @@ from ferry_core.workers.patience import RETRY_SECONDS
 
 PATIENT_SECONDS = 25.0
 HURRIED_SECONDS = 5.0
+DAYS_SECONDS = 30 * 86400.0
 
 
 class _End:
@@ -145,6 +146,10 @@ class Connections:
     def target(self) -> Session:
         """A session that may write rows. Enrol it with the fence first."""
         return self._session(self._target, Purpose.TARGET)
+
+    def target_building(self) -> Session:
+        """The same for a statement that may take days. Whoever runs it must notice that its connection is lost."""
+        return self._session(self._target, Purpose.TARGET, DAYS_SECONDS)
 
     def lease(self) -> Session:
         """A session for the lease row, which is read and changed after a restart as well; the restart is only

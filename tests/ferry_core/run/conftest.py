@@ -113,6 +113,10 @@ class FakeOperations:
     def start_copying(self) -> None:
         self._call("copy")
 
+    def add_indexes(self) -> bool:
+        self._run.builds -= self.all_copied
+        return self._run.builds < 0
+
     def add_foreign_keys(self) -> bool:
         self._call("foreign keys")
         return True
@@ -240,6 +244,8 @@ class FakeRun:
         self.without_key: list[str] = []
         """Tables whose key is given up."""
         self.chunks = 3
+        self.builds = 0
+        """How often the coordinator finds deferred indexes that are still to be added."""
         self.reached = Stage.COPYING
         self.cut_over_before = False
         self.definitions_read = True

@@ -56,6 +56,14 @@ def test_from_validation_to_the_end_of_the_watch(make_run: MakeRun) -> None:
     assert run.condition(Condition.SUCCEEDED) == ("True", "Completed")
 
 
+def test_a_run_stays_in_copying_until_its_deferred_indexes_are_there(make_run: MakeRun) -> None:
+    run = make_run()
+    run.builds = 50
+    assert run.run() is ExitCode.DONE
+    assert run.seconds_in[Stage.COPYING] >= 49 * TICK_SECONDS
+    assert run.stages == WAY
+
+
 NULL = KeyUnusable(Reason.KEY_HAS_NULL, "a row has NULL", "shop.t")
 
 
