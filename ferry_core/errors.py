@@ -144,6 +144,8 @@ class DataError(TerminalError):
     """Continuing would lose or falsify rows."""
 
     exit_code = ExitCode.DATA
+    changed: frozenset[str] = frozenset()
+    """Ids of the tables whose definition or rows were replaced, if that is the reason: they could be copied again."""
 
 
 class AmbiguousError(FerryError):

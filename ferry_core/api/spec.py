@@ -72,7 +72,7 @@ class Schema(Model):
     on_change: Annotated[OnSchemaChange, Field(strict=False)] = OnSchemaChange.FAIL
     """What happens when DDL changes a selected table.
 
-    Fail: the run stops and names the statement. Recopy: the table is copied again; not supported yet.
+    Fail: the run stops and names the statement. Recopy: that table is copied again with its new definition.
     """
     defer_indexes: bool = True
     """Create secondary indexes that are not UNIQUE after the rows of a table of 10,000 rows or more, in one ALTER TABLE."""

@@ -5,7 +5,7 @@ ignored. Remove a line here when the feature is supported. Used by ``manifest``,
 directives.
 """
 
-from ferry_core.api.choices import CutoverMode, OnSchemaChange, SourceLockMode
+from ferry_core.api.choices import CutoverMode, SourceLockMode
 from ferry_core.api.cutover import Cutover
 from ferry_core.api.directive import Directive
 from ferry_core.api.spec import Ferry
@@ -15,11 +15,7 @@ from ferry_core.reasons import Reason
 
 def refuse_unsupported(ferry: Ferry) -> None:
     """Raise ConfigError NotBuiltYet, naming every field of the manifest that this version does not support."""
-    spec = ferry.spec
-    found = _cutover(spec.cutover)
-    if spec.schema_.on_change is OnSchemaChange.RECOPY:
-        found.append("schema.onChange: Recopy (use Fail)")
-    _refuse(found)
+    _refuse(_cutover(ferry.spec.cutover))
 
 
 def refuse_unsupported_directive(directive: Directive) -> None:

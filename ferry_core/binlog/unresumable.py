@@ -42,11 +42,13 @@ def incomplete_image(table: Table, column: str) -> UnresumableEvent:
 
 
 def other_shape(table: Table, what: str) -> UnresumableEvent:
-    return UnresumableEvent(
+    error = UnresumableEvent(
         Reason.SCHEMA_CHANGED,
         f"table {table.id} in the binlog differs from its present definition: {what}; it was altered after the "
         "stream's position",
     )
+    error.changed = frozenset({table.id})
+    return error
 
 
 def anonymous() -> UnresumableEvent:
@@ -78,9 +80,11 @@ def statement(text: str, kind: StatementKind, tables: Collection[TableName], dif
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     if kind is StatementKind.SCHEMA_CHANGE:
         how = f" ({different})" if different else ""
-        return UnresumableEvent(
+        error = UnresumableEvent(
             Reason.SCHEMA_CHANGED, f"the definition of {names} was changed on the source: {shown}{how}"
         )
+        error.changed = frozenset(map(str, tables))
+        return error
     # A name that is not selected may be a view, trigger or function that writes to a selected table.
     whose = f"rows of {names} were changed on the source"
     if not names:

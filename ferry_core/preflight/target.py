@@ -95,6 +95,7 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
         table
         for table in context.tables
         if (table not in perhaps_ours or table.id not in started)
+        and not (table.id in context.dropped_again and table in perhaps_ours)
         and table.target in context.existing_targets
         and holds_rows(context.target, table.target)
     ]
@@ -185,8 +186,10 @@ def is_recreated(context: PreflightContext, table: Table) -> bool:
     """Whether the run drops a table that differs from the source's and creates it again, because an earlier start
     created it.
 
-    Not if it holds rows: somebody may have loaded them since.
+    Not if it holds rows: somebody may have loaded them since. Or because it is copied again.
     """
+    if table.id in context.dropped_again and table in _own(context):
+        return True
     ours = context.creates_tables and table.id in context.recreatable and table in _own(context)
     return ours and not holds_rows(context.target, table.target)
 

@@ -26,6 +26,7 @@ from ferry_core.report.logged_progress import LoggedProgress
 from ferry_core.report.verification_reporter import VerificationReporter
 from ferry_core.report.wording import (
     AT_FIRST,
+    NOTHING_COPIED,
     NOTHING_PROVEN,
     ConditionState,
     applying,
@@ -106,6 +107,8 @@ class StatusReporter(CutoverReporter):
             # Whoever waits for the copy has had it: a restart takes nothing of it back.
             self.progress.set_condition(Condition.COPY_COMPLETE, True, Reason.ALL_TABLES_COPIED)
             self.progress.set_condition(Condition.READY_FOR_CUTOVER, False, Reason.LAG_UNKNOWN)
+        else:
+            self._set_conditions(NOTHING_COPIED)
 
     def begins_again(self, error: FerryError, *, from_checkpoint: bool = True) -> None:
         """The run starts again from its checkpoint: nothing counts as verified any more, and the stage stays

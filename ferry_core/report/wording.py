@@ -22,6 +22,11 @@ AT_FIRST: tuple[ConditionState, ...] = (
     (Condition.STALLED, False, Reason.NOT_STALLED),
 )
 """Every condition exists from the start, because absent and unknown are not the same."""
+NOTHING_COPIED: tuple[ConditionState, ...] = (
+    (Condition.COPY_COMPLETE, False, Reason.COPYING),
+    (Condition.READY_FOR_CUTOVER, False, Reason.COPYING),
+)
+"""Conditions of a run that still has rows to copy, perhaps again."""
 NOTHING_PROVEN: tuple[ConditionState, ...] = (
     (Condition.CAUGHT_UP, None, Reason.LAG_UNKNOWN),
     (Condition.READY_FOR_CUTOVER, False, Reason.LAG_UNKNOWN),

@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
@@ -109,10 +109,16 @@ class Checkpoints:
         self._sound = sound
         self._last = 0.0
         self._without_key: set[str] = set()
+        self._copied_again: set[str] = set()
 
     def give_up_key(self, table_id: str) -> None:
         """From the next checkpoint on the table is one without a key, of which nothing is copied."""
         self._without_key.add(table_id)
+
+    def copy_again(self, tables: Collection[str]) -> None:
+        """From the next checkpoint on there is no record of these tables, and nothing of them is copied."""
+        self._copied_again.update(tables)
+        self.state.foreign_keys_added = False
 
     def save(self, started: Iterable[TableMove] = ()) -> None:
         """Save now. ``started`` moves get their record of a start (R2). Raises RetriableError or Fenced."""
@@ -140,6 +146,8 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def _state_of(self, move: TableMove, mark: StreamMark) -> TableState:
+        if move.id in self._copied_again:
+            return TableState()
         key = "" if move.id in self._without_key else stored(move.table)
         return _stored(move, self._progress(move), mark, key)
 

@@ -24,6 +24,7 @@ from ferry_core.run import decisions
 from ferry_core.run.attempts import AttemptSeries
 from ferry_core.run.decisions import Next
 from ferry_core.run.phases import Exit, exit_by, follow
+from ferry_core.run.readiness import missing_gates
 from ferry_core.run.restart_policy import RestartPolicy
 from ferry_core.run.started import Started, Startup
 
@@ -76,7 +77,14 @@ class Coordinator:
             under_way=self._under_way,
             let_in=self._startup.let_in,
             start_undone=self._startup.start_undone,
+            copies_again=bool(self._changed(error)),
         )
+
+    def _changed(self, error: BaseException) -> frozenset[str]:
+        """Ids of the tables to copy again because of ``error``."""
+        recorded = self._started is not None and self._started.recorded
+        copies_again = self._startup.copies_again and not recorded
+        return error.changed if copies_again and isinstance(error, DataError) else frozenset()
 
     @property
     def _under_way(self) -> bool:
@@ -104,7 +112,10 @@ class Coordinator:
         operations.stop()
         if isinstance(error, KeyUnusable):
             self._started.checkpoints.give_up_key(error.table)
-        if row.stores_checkpoint:
+        changed = self._changed(error) if self._started.streams else ()
+        if changed:
+            self._started.checkpoints.copy_again(operations.depending_on(changed))
+        if row.stores_checkpoint or changed:
             self._started.checkpoints.save_now_if_possible()
         if isinstance(error, DataError) and not self._under_way:
             self._startup.undo_start(error)
@@ -319,19 +330,7 @@ class Coordinator:
     # -- gates ------------------------------------------------------------------------------------------------------
 
     def _missing_gates(self) -> list[MissingGate]:
-        run, lag = self._run, self._reporter.lag()
-        run.caught_up.max_lag = self._wanted.directive.cutover.max_lag
-        facts = decisions.Facts(
-            lag=lag,
-            caught_up=run.caught_up.look(lag),
-            lag_message=run.caught_up.missing(lag),
-            lag_too_new=run.caught_up.too_new,
-            copied=run.operations.all_copied,
-            proven=run.operations.proven,
-            paused=self._paused,
-            too_slow=run.operations.too_slow(float(self._wanted.directive.cutover.deadline)),
-        )
-        return decisions.missing_gates(facts)
+        return missing_gates(self._run, self._reporter, self._wanted, paused=self._paused)
 
     def _report_gates(self, missing: list[MissingGate]) -> None:
         wanted = self._wanted

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from ferry_core.consistency.fence import Fence
 from ferry_core.mysql.session import Session
+from ferry_core.run.copy_again import drop_changed
 from ferry_core.run.definitions import reason_given
 from ferry_core.run.objects import TargetObjects
 from ferry_core.run.own_objects import KeptObjects
@@ -24,12 +25,13 @@ def create_on_target(
     spec, tables = context.ferry.spec, context.tables
     with reason_given(source, spec.tables, tables):
         drop_outdated(context, fence, source, target)
+        drop_changed(context, fence, target)
         if created_kinds(spec.schema_.objects).intersection(EARLY):
             with fence.hold(target):
                 create_schemas(source, target, tables)
             TargetObjects(spec, tables, context.connections, fence).bring_early(source, target, kept)
         names = sequence_names(source, spec.tables, tables)
-        defers = spec.schema_.defer_indexes and not context.begun
+        defers = spec.schema_.defer_indexes
         complete = replace(
             creation,
             connect=context.connections.target,

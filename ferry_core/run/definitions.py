@@ -22,9 +22,11 @@ from ferry_core.mysql.session import Session
 from ferry_core.preflight import PreflightContext
 from ferry_core.preflight.target import unlike
 from ferry_core.reasons import Reason
+from ferry_core.run.copy_again import forget, with_children
+from ferry_core.schema.cascades import cascades_among, logs_cascades
 from ferry_core.schema.significant import differences, digest, printable
 from ferry_core.tables.discovery import Rediscovered, rediscover, reread
-from ferry_core.tables.nullable import with_stored_key, without_key
+from ferry_core.tables.nullable import with_stored_key, with_usable_keys, without_key
 from ferry_core.tables.table import WITHOUT_TRANSACTIONS, Table
 from ferry_core.text import shortlist
 
@@ -72,10 +74,12 @@ def still_as_validated(
     return AlteredTables(context.connections.source_control, spec.tables, visibility, end_of_binlog(source))
 
 
-def rediscovered(source: Session, selection: Tables, state: RunState) -> Rediscovered:
+def rediscovered(
+    source: Session, selection: Tables, state: RunState, *, copies_again: bool = False
+) -> Rediscovered:
     """The tables that a run began with, each with the key that it had.
 
-    Raises SchemaChanged if one has changed since the last checkpoint.
+    Raises SchemaChanged if one has changed since the last checkpoint; with ``copies_again`` the state forgets it.
     """
     since = "while this Ferry was not running"
     again = rediscover(source, selection, state.tables)
@@ -84,10 +88,23 @@ def rediscovered(source: Session, selection: Tables, state: RunState) -> Redisco
         for table in again.found.tables
         if (known := state.tables[table.id].definition) and known != digest(table)
     }
-    if changed:
+    if changed and not copies_again:
         raise _schema_changed(source, changed, since)
-    tables = [with_stored_key(table, state.tables[table.id].nullable_key) for table in again.found.tables]
+    for table, difference in changed.items():
+        log.warning("%s was changed on the source %s, and is copied again: %s", table.id, since, difference)
+    if changed:
+        cascades = [] if logs_cascades(source) else cascades_among(again.found.tables)
+        forget(state, with_children([table.id for table in changed], cascades))
+    tables = [
+        with_stored_key(table, known.nullable_key) if known.started else _with_usable_key(source, table)
+        for table, known in ((table, state.tables[table.id]) for table in again.found.tables)
+    ]
     return replace(again, found=replace(again.found, tables=tables))
+
+
+def _with_usable_key(source: Session, table: Table) -> Table:
+    (found,) = with_usable_keys(source, [table])
+    return found
 
 
 class AlteredTables:
@@ -174,10 +191,12 @@ def _differences(table: Table, now: Table | None) -> str:
 
 def _schema_changed(source: Session, found: Mapping[Table, str], since: str) -> DataError:
     shown = shortlist([f"{table.id}: {difference}" for table, difference in found.items()], SHOWN, "; ")
-    return DataError(
+    error = DataError(
         Reason.SCHEMA_CHANGED,
         f"{source.endpoint.where}: definitions were changed {since}: {shown}. {_start_over(found)}",
     )
+    error.changed = frozenset(table.id for table in found)
+    return error
 
 
 def _start_over(tables: Collection[Table]) -> str:

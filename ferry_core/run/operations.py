@@ -7,7 +7,7 @@ another implementation, without servers.
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,6 +26,7 @@ from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptTimings
 from ferry_core.run.claim import note_emptied, refuse_rows, writes_begin
+from ferry_core.run.copy_again import with_children
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
 from ferry_core.run.early_counters import raise_early
 from ferry_core.run.last_checks import LastChecks
@@ -135,6 +136,9 @@ class Operations(Protocol):
     def watched_end(self) -> WatchedEnd:
         """The end of what is in the source's binlog now. It is asked for in the background."""
 
+    def depending_on(self, tables: Collection[str]) -> Collection[str]:
+        """Ids of these tables and of those whose rows change with theirs unseen: they are copied again together."""
+
     def record_aborted(self) -> None:
         """Record the abort in the lease: no later run continues."""
 
@@ -164,12 +168,8 @@ class DataOperations:
         self._corrector = LeaseCorrector(parts.engine.suspend_writes)
         self._used_lock: SourceLock | None = None
         self._rebuilds = Rebuilds(parts.engine.moves)
-        self._indexes = IndexBuilds(
-            parts.engine,
-            self._connections.target_building,
-            lambda: self._copy.workers,
-            lambda: parts.throttle.pause.paused,
-        )
+        pause, building = parts.throttle.pause, self._connections.target_building
+        self._indexes = IndexBuilds(parts.engine, building, lambda: self._copy.workers, lambda: pause.paused)
         self._orphans_suspected = threading.Event()
 
     # -- threads --------------------------------------------------------------------------------------------------
@@ -388,6 +388,9 @@ class DataOperations:
     def watched_end(self) -> WatchedEnd:
         streamer = self._engine.streamer
         return WatchedEnd(self._connections.source_end, streamer.reached, streamer.status)
+
+    def depending_on(self, tables: Collection[str]) -> Collection[str]:
+        return with_children(tables, self._engine.moves.cascades)
 
     def record_aborted(self) -> None:
         self._fence.record(phase=Phase.ABORTED.value)

@@ -3,7 +3,8 @@
 After a restart of a server it does, but not for ever: a server that crashes again and again is of no use. Before the
 first chunk (validating, taking the fence, waiting for the start) nothing else retries a step, so a server that became
 unreachable gets the time that a step gets later. After the first chunk each step has its own retries. If definitions
-change before the first chunk, they are read again by another validation, a few times.
+change before the first chunk, they are read again by another validation, a few times. With ``schema.onChange: Recopy``
+the run always starts again when one changes.
 """
 
 import random
@@ -43,11 +44,20 @@ class RestartPolicy:
         self._failing_since: float | None = None
         self._pause = FIRST_PAUSE
 
-    def allow(self, error: FerryError, *, under_way: bool, let_in: bool, start_undone: bool = False) -> bool:
+    def allow(
+        self,
+        error: FerryError,
+        *,
+        under_way: bool,
+        let_in: bool,
+        start_undone: bool = False,
+        copies_again: bool = False,
+    ) -> bool:
         """Whether the run starts again after ``error``.
 
         ``under_way``: it may have read chunks. ``let_in``: both servers have accepted a login of this run before.
-        ``start_undone``: nothing is left of the start that met the error.
+        ``start_undone``: nothing is left of the start that met the error. ``copies_again``: the tables that it names
+        are copied again, however often they change.
         """
         now = time.monotonic()
         if under_way:
@@ -57,6 +67,8 @@ class RestartPolicy:
             return len(self._restarts) <= MOST_RESTARTS
         if isinstance(error, KeyUnusable):
             return True  # at most once for each table
+        if copies_again:
+            return True
         if isinstance(error, DataError):
             self._alterations += 1
             return start_undone and self._alterations <= MOST_ALTERATIONS

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ferry_core.api.choices import Acknowledgement, CreateTables, SourceLockMode
+from ferry_core.api.choices import Acknowledgement, CreateTables, OnSchemaChange, SourceLockMode
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
@@ -93,6 +93,18 @@ class RunContext:
     def recreatable(self) -> Collection[str]:
         """Ids of tables that an earlier start created without copying any row."""
         return self.state.recreatable if self.state is not None else ()
+
+    @property
+    def copies_again(self) -> bool:
+        """Whether tables whose definition changes are copied again."""
+        return self.ferry.spec.schema_.on_change is OnSchemaChange.RECOPY
+
+    @property
+    def dropped_again(self) -> Collection[str]:
+        """Ids of tables to copy again that this Ferry has created: it drops them and creates them once more."""
+        if self.state is None or self.ferry.spec.schema_.create is not CreateTables.IF_MISSING:
+            return ()
+        return {table_id for table_id, table in self.state.tables.items() if not table.started} & set(self.state.created)
 
     @property
     def may_lack_indexes(self) -> Collection[str]:
@@ -192,6 +204,7 @@ def validate(
                 stateless=context.stateless,
                 restart=options.restart,
                 recreatable=context.recreatable,
+                dropped_again=context.dropped_again,
                 own_objects=context.state.objects.may_be if context.state is not None else lambda _: (),
                 replicas=connections.replicas(),
                 by_gtid=context.state is not None and context.state.by_gtid,
@@ -230,7 +243,7 @@ def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Disc
     if state is None or not state.tables:
         found = _as_specified(context, source, explore(source, selection))
         return replace(context, tables=found.tables), found
-    again = rediscovered(source, selection, state)
+    again = rediscovered(source, selection, state, copies_again=context.copies_again)
     found = _as_specified(context, source, again.found)
     if context.was_cut_over:
         return replace(context, tables=found.tables), found

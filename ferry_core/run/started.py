@@ -1,6 +1,6 @@
 """The objects that the coordinator uses between one start of a run and the next, and the interface that makes them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +24,8 @@ class Checkpointing(Protocol):
     def save_now_if_possible(self) -> bool: ...
 
     def give_up_key(self, table_id: str) -> None: ...
+
+    def copy_again(self, tables: Collection[str]) -> None: ...
 
 
 @dataclass
@@ -58,6 +60,10 @@ class Startup(Protocol):
     @property
     def let_in(self) -> bool:
         """Whether both servers have ever accepted a login of this run."""
+
+    @property
+    def copies_again(self) -> bool:
+        """Whether tables whose definition changes are copied again (``schema.onChange``)."""
 
     @property
     def start_undone(self) -> bool:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from ferry_core.api.choices import CreateTables, VerifyMode
+from ferry_core.api.choices import CreateTables, OnSchemaChange, VerifyMode
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.binlog.handshake import server_id_of
@@ -20,7 +20,6 @@ from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import ObjectsState, RunState
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
-from ferry_core.cutover.durable import keep_found
 from ferry_core.errors import ConfigError, DataError, RetriableError, Terminated
 from ferry_core.intent.cutover_request import CutoverRequest
 from ferry_core.intent.intent import Intent
@@ -31,9 +30,10 @@ from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptSeries, CaughtUp
 from ferry_core.run.checkpoints import Checkpoints, Stored, marks_of, moves_of, set_position, stored_mark
 from ferry_core.run.claim import take_fence
+from ferry_core.run.copy_again import until_back
 from ferry_core.run.creating import create_on_target
+from ferry_core.run.cut_over_before import finished, message
 from ferry_core.run.definitions import AlteredTables, still_as_validated
-from ferry_core.run.late_objects import finish_left, unknown_without_state
 from ferry_core.run.left_locked import lease_or_explain, unlock_again, unlock_first
 from ferry_core.run.operations import DataOperations
 from ferry_core.run.options import RunOptions
@@ -77,8 +77,6 @@ class _Start(NamedTuple):
     moves: MoveSet
 
 
-UNWATCHED = "; that run ended before the end of cutover.watchFor, so nobody has looked for later writes on the source"
-
 
 class RunStartup:
     """One per run. Its fence, and how far it has read, outlive each start."""
@@ -119,6 +117,10 @@ class RunStartup:
     @property
     def start_undone(self) -> bool:
         return self._start_undone
+
+    @property
+    def copies_again(self) -> bool:
+        return self._ferry.spec.schema_.on_change is OnSchemaChange.RECOPY
 
     @property
     def let_in(self) -> bool:
@@ -219,7 +221,10 @@ class RunStartup:
         Tables with rows that count as copied were there when the run looked, and may be gone since.
         """
         refuse_lost(context, [table for table in tables if table.id in context.started])
-        if context.begun:
+        if context.begun and context.state is not None:
+            known = context.state.indexes_deferred
+            context.state.indexes_deferred = sorted({*known, *(table.id for table in deferred)})
+            self._save(context, fence)
             return
         self._planned, self._deferred = [table.id for table in tables], [table.id for table in deferred]
         self._save(context, fence)
@@ -231,7 +236,7 @@ class RunStartup:
 
     def _validate(self) -> RunContext:
         """Validate, and again after a wait in plan-only mode, because the servers may have changed meanwhile."""
-        context = validate(self._ferry, self._connections, self._options, self._reporter.checked)
+        context = self._validated()
         if context.state is not None and not self._has_run:
             self._restore_intent(context.state)
         if not self._waits(context):
@@ -245,7 +250,11 @@ class RunStartup:
             self._keep_verb(context, context.epoch)
         context.store.close()
         self._reporter.enter(Stage.VALIDATING)
-        return validate(self._ferry, self._connections, self._options, self._reporter.checked)
+        return self._validated()
+
+    def _validated(self) -> RunContext:
+        once = partial(validate, self._ferry, self._connections, self._options, self._reporter.checked)
+        return until_back(once, self._reporter.message, self._wait) if self.copies_again else once()
 
     def _restore_intent(self, state: RunState) -> None:
         """A pause and a request for a cutover survive the process that received them."""
@@ -283,25 +292,9 @@ class RunStartup:
             raise Terminated(Reason.STOPPED, "stopped before the copy began")
 
     def _report_cut_over(self, context: RunContext) -> None:
-        state = context.state
-        if state is None:
-            raise ConfigError(
-                Reason.ALREADY_CUT_OVER,
-                f"{context.name} was cut over to {self._ferry.spec.target.host} already, and its state is gone"
-                f"{unknown_without_state(self._ferry.spec)}; to move again, give the new Ferry another name",
-            )
-        if context.lease is not None:
-            keep_found(self._connections.hurried_lease, context.uid, context.lease.epoch)
-        when = (
-            "" if state.completed_at is None else f" at {time.strftime('%F %T UTC', time.gmtime(state.completed_at))}"
-        )
-        reporter = self._reporter
-        finish_left(context, state, reporter.tick, lambda: self._intent.now.stopping, reporter.objects_missing)
+        state = finished(context, self._reporter, lambda: self._intent.now.stopping)
         self._report_stored(context, state)
-        blocked = state.write_block_milliseconds
-        took = "" if blocked is None else f", writes were blocked for {blocked} ms"
-        unwatched = "" if state.watched is not False else UNWATCHED
-        self._reporter.completed_before(f"{context.name} was cut over already{when}{took}: nothing to do{unwatched}")
+        self._reporter.completed_before(message(context, state))
 
     def _report_stored(self, context: RunContext, state: RunState) -> None:
         """What an earlier run has copied, where this one copies nothing for now."""

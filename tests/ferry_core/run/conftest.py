@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -162,6 +162,9 @@ class FakeOperations:
         self._call("watched end")
         return FakeEnd(self._run)
 
+    def depending_on(self, tables: Collection[str]) -> Collection[str]:
+        return [*tables, "shop.child"]
+
     def record_aborted(self) -> None:
         self._call("record aborted")
 
@@ -193,6 +196,9 @@ class FakeCheckpoints:
     def give_up_key(self, table_id: str) -> None:
         self._run.without_key.append(table_id)
 
+    def copy_again(self, tables: Collection[str]) -> None:
+        self._run.copied_again += tables
+
     def save_now_if_possible(self) -> bool:
         if not self._run.stores:
             return False
@@ -210,6 +216,7 @@ class FakeStartup:
         self.starts = 0
         self.start_undone = False
         self.may_undo = False
+        self.copies_again = False
 
     def undo_start(self, error: FerryError) -> None:
         assert error
@@ -243,6 +250,7 @@ class FakeRun:
         """Raised once by the operation of that name."""
         self.without_key: list[str] = []
         """Tables whose key is given up."""
+        self.copied_again: list[str] = []
         self.chunks = 3
         self.builds = 0
         """How often the coordinator finds deferred indexes that are still to be added."""

@@ -64,6 +64,45 @@ def test_a_run_stays_in_copying_until_its_deferred_indexes_are_there(make_run: M
     assert run.stages == WAY
 
 
+@pytest.mark.parametrize("stage", MOVING)
+def test_a_changed_table_is_copied_again_from_every_phase(make_run: MakeRun, stage: Stage) -> None:
+    run = make_run()
+    run.startup.copies_again = True
+    run.during[stage] = lambda: run.planned.append(changed("shop.t"))
+    assert run.run() is ExitCode.DONE
+    assert (run.startup.starts, run.copied_again) == (2, ["shop.t", "shop.child"])
+
+
+def test_tables_are_copied_again_however_often_they_change(make_run: MakeRun) -> None:
+    run = make_run()
+    run.startup.copies_again = True
+    left = iter(range(30))
+
+    def change() -> None:
+        if next(left, None) is not None:
+            run.planned.append(changed("shop.t"))
+            run.during[Stage.STREAMING] = change
+
+    run.during[Stage.STREAMING] = change
+    assert run.run() is ExitCode.DONE
+    assert run.startup.starts == 31
+
+
+def test_an_error_that_names_no_changed_table_ends_the_run(make_run: MakeRun) -> None:
+    run = make_run()
+    run.startup.copies_again = True
+    run.during[Stage.STREAMING] = lambda: run.planned.append(DataError(Reason.SCHEMA_CHANGED, "it is gone"))
+    with pytest.raises(DataError):
+        run.run()
+    assert not run.copied_again
+
+
+def changed(table: str) -> DataError:
+    error = DataError(Reason.SCHEMA_CHANGED, f"{table} was altered")
+    error.changed = frozenset({table})
+    return error
+
+
 NULL = KeyUnusable(Reason.KEY_HAS_NULL, "a row has NULL", "shop.t")
 
 

@@ -1,0 +1,71 @@
+"""Copies tables again whose definition was changed on the source (``schema.onChange: Recopy``).
+
+The run begins again from its checkpoint, in which such a table has no record of a start any more. So it is created again
+on the target and goes through R2 from the beginning, with its own position in the stream, while all other tables resume.
+A table whose rows cascades of a changed one may change is copied again too: the stream ignores events of the changed one
+up to its new start, and with them what they say about rows of others.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING
+
+from ferry_core.checkpoint.state import RunState, TableState
+from ferry_core.consistency.fence import Fence
+from ferry_core.errors import DataError
+from ferry_core.mysql.listings import exists
+from ferry_core.mysql.session import Session
+from ferry_core.reasons import Reason
+from ferry_core.schema.cascades import Cascade
+
+if TYPE_CHECKING:
+    from ferry_core.run.setup import RunContext
+
+log = logging.getLogger(__name__)
+
+GONE_SECONDS = 30.0
+"""How long a selected table may be away: it may be renamed, and then renamed back, or loaded again."""
+LOOK_SECONDS = 0.5
+
+
+def with_children(changed: Collection[str], cascades: Iterable[Cascade]) -> frozenset[str]:
+    """Ids of these tables, and of all whose rows change with theirs without an event."""
+    found = set(changed)
+    while more := {one.child.id for one in cascades if one.parent.id in found} - found:
+        found |= more
+    return frozenset(found)
+
+
+def forget(state: RunState, tables: Collection[str]) -> None:
+    """Nothing of these tables is copied, as far as the state knows."""
+    for table in tables:
+        state.tables[table] = TableState()
+    if tables:
+        state.foreign_keys_added = False
+
+
+def until_back(
+    validate: Callable[[], "RunContext"], say: Callable[[str], None], wait: Callable[[float], None]
+) -> "RunContext":
+    """The result of ``validate``, which is repeated for a while if a table is gone."""
+    deadline = time.monotonic() + GONE_SECONDS
+    while True:
+        try:
+            return validate()
+        except DataError as error:
+            if error.reason != Reason.SCHEMA_CHANGED or time.monotonic() > deadline:
+                raise
+            say(f"waiting {GONE_SECONDS:.0f} s for a table to come back: {error.message}")
+            wait(LOOK_SECONDS)
+
+
+def drop_changed(context: "RunContext", fence: Fence, target: Session) -> None:
+    """Drop the tables to copy again that this Ferry has created. They are created from their present definitions."""
+    tables = [table for table in context.tables if table.id in context.dropped_again and exists(target, table.target)]
+    if not tables:
+        return
+    with fence.hold(target):
+        for table in tables:
+            target.execute(f"DROP TABLE IF EXISTS {table.target.sql}")
+    log.info("dropped on the target, to be copied again: %s", ", ".join(str(table.target) for table in tables))
