@@ -118,6 +118,8 @@ class Reason(StrEnum):
     TARGET_NAME_INVALID = "TargetNameInvalid"
     NO_USABLE_KEY = "NoUsableKey"
     RULE_KEY_INVALID = "RuleKeyInvalid"
+    RULE_INDEX_INVALID = "RuleIndexInvalid"
+    TENANT_COLUMN_MISSING = "TenantColumnMissing"
     FAMILIES_DIFFER = "FamiliesDiffer"
     UNSUPPORTED_VERSION = "UnsupportedVersion"
     SOURCE_IS_TARGET = "SourceIsTarget"

@@ -268,7 +268,7 @@ class TableReport(Told):
     target: Text
     """schema.table on the target."""
     state: Word
-    """Pending, Copying, Indexing (all rows are copied; deferred indexes are being added, or are about to be) or Copied."""
+    """Pending, Copying, Indexing (all rows are copied, deferred indexes are not all there yet) or Copied."""
     rows_estimated: Count = 0
     """Rows expected, from the source's statistics."""
     rows_copied: Count = 0

@@ -28,11 +28,24 @@ class TableRule(Model):
     """Columns that name each row, of a table that has no key of its own: never NULL, no two rows with equal values. An
     index has to begin with them. This is checked before the copy and while it runs.
     """
+    index: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Index of the source's table that finds the rows of `where`, so that other rows are not read: for a filter that
+    keeps a small part of a large table. Best one over the columns that the filter compares, and no others.
+    """
     target: TableName | None = None
     """Name on the target as schema.table; takes precedence over renameSchemas.
 
     A name that holds a dot stands in backticks.
     """
+
+
+class Tenant(Model):
+    """A row filter for all selected tables that have a column."""
+
+    column: ColumnName
+    """The column. A selected table without it needs a rule; so does one of which other rows are to move."""
+    values: Annotated[list[Annotated[str, Field(min_length=1, max_length=255)]], Field(min_length=1, max_length=1000)]
+    """Rows with one of these values move. Numbers are written in quotes, too: ["42"]."""
 
 
 class Tables(Model):
@@ -44,5 +57,9 @@ class Tables(Model):
     """schema.table glob patterns of tables to leave out, although include matches them."""
     rename_schemas: Annotated[dict[SchemaName, SchemaName], Field(max_length=100)] = {}
     """Schema names on the target, by schema name on the source."""
+    tenant: Tenant | None = None
+    """Moves the rows of a tenant only: of each selected table with this column whose rule has no `where`. An index that
+    begins with the column finds them.
+    """
     rules: Annotated[list[TableRule], Field(max_length=1000)] = []
     """Per-table rules; the first match wins."""

@@ -75,7 +75,9 @@ class Schema(Model):
     Fail: the run stops and names the statement. Recopy: that table is copied again with its new definition.
     """
     defer_indexes: bool = True
-    """Create secondary indexes that are not UNIQUE after the rows of a table of 10,000 rows or more, in one ALTER TABLE."""
+    """Create secondary indexes that are not UNIQUE after the rows of a table, in one ALTER TABLE; of tables with 10,000
+    rows or more.
+    """
     objects: Objects = Objects()
     """Views, routines, triggers, events and sequences."""
 

@@ -28,8 +28,8 @@ class PreflightContext:
     ids of tables that the stored state resumes, None if the state could not be read. ``state_at`` says where the state
     was looked for, ``stateless`` that there is none, ``restart`` that rows of an earlier run may be deleted then.
     ``recreatable`` are the ids of tables that an earlier start created without copying any row; they may differ from
-    the source's. ``dropped_again`` are those of tables that this Ferry has filled, and drops and creates once more whatever
-    they hold. ``own_objects`` are the views, routines and events that it created or planned: for a name in the
+    the source's. ``dropped_again`` are those of tables that this Ferry has filled and now drops and creates once more.
+    ``own_objects`` are the views, routines and events that it created or planned: for a name in the
     state, the fingerprints that its definition may have. ``replicas`` are those to watch, in the order of the spec.
     ``by_gtid`` says that the stored state has a position of GTIDs.
     """

@@ -16,9 +16,12 @@ from ferry_core.preflight.lease import OWN_SCHEMA
 from ferry_core.preflight.result import Check, Finding, failed
 from ferry_core.reasons import Reason
 from ferry_core.schema.tokens import readings
+from ferry_core.tables.discovery import rule_of, tenant_column
 from ferry_core.tables.table import Column, Table, TableName
+from ferry_core.text import shortlist
 
 HELPER = "row_filter_check"
+SHOWN = 20
 IMPURE = frozenset({"SYSDATE", "RANDOM_BYTES", "PS_CURRENT_THREAD_ID", "PS_THREAD_ID"})
 """Functions that MySQL 9.7 allows in a CHECK although their value does not depend on the row alone."""
 
@@ -114,7 +117,42 @@ def _refusal(session: Session, statement: str) -> str | None:
     return None
 
 
+def _indexes(context: PreflightContext) -> Iterator[Finding]:
+    for table in context.tables:
+        rule = rule_of(table.source, context.spec.tables)
+        if rule is None or not rule.index or table.filter_index or table.whole or context.reads_lock:
+            continue
+        lacks = "there is none, or it is hidden, or not over whole columns"
+        why = lacks if table.row_filter else "the table has no row filter"
+        yield failed(
+            Reason.RULE_INDEX_INVALID,
+            f"{context.source_facts.where}: index {rule.index!r} of rule {rule.match!r} cannot find the rows of "
+            f"{table.id}: {why}; correct the rule, or remove index: then every row of the table is read",
+            [table],
+        )
+
+
+def _tenants(context: PreflightContext) -> Iterator[Finding]:
+    tenant = context.spec.tables.tenant
+    if tenant is None:
+        return
+    without = [
+        table.id
+        for table in context.tables
+        if tenant_column(table.columns, tenant) is None and rule_of(table.source, context.spec.tables) is None
+    ]
+    if without:
+        yield failed(
+            Reason.TENANT_COLUMN_MISSING,
+            f"{context.source_facts.where}: these tables have no column {tenant.column}, by which tables.tenant "
+            f"chooses rows: {shortlist(without, SHOWN)}. Leave them out with tables.exclude, or give each a rule in "
+            "tables.rules: with a where that chooses its rows, or without one, and all of them move",
+        )
+
+
 CHECKS = (
+    Check("tenant", "source", _tenants),
+    Check("indexes of row filters", "source", _indexes),
     Check("row filters", "source", _conditions),
     Check("row filters pure", "target", _purity, writes=True),
 )

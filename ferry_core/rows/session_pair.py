@@ -19,7 +19,7 @@ class SessionPair:
     def source(self, table: Table | None = None) -> Session:
         """The session that renders this table's rows.
 
-        Without a table: the one for key walks, which need no row filter.
+        Without a table: one that needs no row filter.
         """
         text = table is not None and table.row_filter is not None
         if text not in self._sources or self._sources[text].closed:

@@ -10,7 +10,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier
 from ferry_core.tables.codecs import Codec, codec
 from ferry_core.tables.predicates import where
-from ferry_core.tables.table import KeySet, Selector, Table
+from ferry_core.tables.table import KeyRange, KeySet, Selector, Table
 
 LINES = "CHARACTER SET binary FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\\'' ESCAPED BY '\\\\'"
 """The load-file format, which QUOTE() writes too. Lines end with a newline, the default."""
@@ -55,7 +55,8 @@ class Statements:
             _lines(f"IF({self.big},{self.key()},NULL)" if self.big else None),
             _lines(small.format(self.row_hash(self.codecs)) if hashed else None),
         ]
-        return f"SELECT {','.join(columns)} FROM {self._from()} WHERE {self.condition(selector)}{lock_clause}"
+        where_from = f"FROM {self._from(selector, lock_clause)} WHERE {self.condition(selector)}"
+        return f"SELECT {','.join(columns)} {where_from}{lock_clause}"
 
     def condition(self, selector: Selector) -> str:
         """Selector and row filter, for the source."""
@@ -92,13 +93,16 @@ class Statements:
     def raw_row(self, selector: Selector, lock_clause: str) -> str:
         """The row's columns one by one: unbounded ones raw, the others as load-file text."""
         columns = ",".join(self._raw_columns())
-        return f"SELECT {columns} FROM {self._from()} WHERE {self.condition(selector)}{lock_clause}"
+        where_from = f"FROM {self._from(selector, lock_clause)} WHERE {self.condition(selector)}"
+        return f"SELECT {columns} {where_from}{lock_clause}"
 
     def _raw_columns(self) -> list[str]:
         return [each.name if each.unbounded else each.field(text_session=self.text_session) for each in self.codecs]
 
-    def _from(self) -> str:
-        return f"{self.table.source.sql} FORCE INDEX ({identifier(self.table.key.index_name)})"
+    def _from(self, selector: Selector, lock_clause: str) -> str:
+        """Reads that lock use the key: it is proven that they wait for every change of it that is not visible yet."""
+        by_filter = self.table.filter_index if isinstance(selector, KeyRange) and not lock_clause else ""
+        return f"{self.table.source.sql} FORCE INDEX ({identifier(by_filter or self.table.key.index_name)})"
 
     def _line(self) -> str:
         return f"CONCAT_WS(',',{','.join(each.field(text_session=self.text_session) for each in self.codecs)})"

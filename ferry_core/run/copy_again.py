@@ -1,9 +1,9 @@
 """Copies tables again whose definition was changed on the source (``schema.onChange: Recopy``).
 
-The run begins again from its checkpoint, in which such a table has no record of a start any more. So it is created again
-on the target and goes through R2 from the beginning, with its own position in the stream, while all other tables resume.
-A table whose rows cascades of a changed one may change is copied again too: the stream ignores events of the changed one
-up to its new start, and with them what they say about rows of others.
+The run begins again from its checkpoint, in which such a table has no record of a start any more. So it is created
+again on the target and goes through R2 from the beginning, with its own position in the stream, while all other tables
+resume. A table whose rows cascades of a changed one may change is copied again too: the stream ignores events of the
+changed one up to its new start, and with them what they say about rows of others.
 """
 
 import logging

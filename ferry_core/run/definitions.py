@@ -74,9 +74,7 @@ def still_as_validated(
     return AlteredTables(context.connections.source_control, spec.tables, visibility, end_of_binlog(source))
 
 
-def rediscovered(
-    source: Session, selection: Tables, state: RunState, *, copies_again: bool = False
-) -> Rediscovered:
+def rediscovered(source: Session, selection: Tables, state: RunState, *, copies_again: bool = False) -> Rediscovered:
     """The tables that a run began with, each with the key that it had.
 
     Raises SchemaChanged if one has changed since the last checkpoint; with ``copies_again`` the state forgets it.

@@ -4,6 +4,7 @@ Called by ``ferry``.
 """
 
 import json
+import logging
 from collections.abc import Callable, Collection
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.store import CheckpointStore
 from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.fence import COMPLETED, Lease, read_lease
+from ferry_core.consistency.visibility import visibility_of
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, SourceLock
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.flavor import Flavor
@@ -33,7 +35,10 @@ from ferry_core.run.renamed import source_was
 from ferry_core.schema.unfollowed import copied_as_needed
 from ferry_core.tables.discovery import Discovered, explore
 from ferry_core.tables.table import Table, TableName
+from ferry_core.text import shortlist
 from ferry_core.workers.connections import Connections
+
+log = logging.getLogger(__name__)
 
 _START_OVER = "start over: run ferry cleanup, and empty or drop the tables on the target"
 
@@ -104,7 +109,8 @@ class RunContext:
         """Ids of tables to copy again that this Ferry has created: it drops them and creates them once more."""
         if self.state is None or self.ferry.spec.schema_.create is not CreateTables.IF_MISSING:
             return ()
-        return {table_id for table_id, table in self.state.tables.items() if not table.started} & set(self.state.created)
+        again = {table_id for table_id, table in self.state.tables.items() if not table.started}
+        return again.intersection(self.state.created)
 
     @property
     def may_lack_indexes(self) -> Collection[str]:
@@ -145,8 +151,11 @@ def selection_of(ferry: FerryManifest) -> str:
     """The spec's tables section in one canonical form."""
     selection = ferry.spec.tables.model_dump(mode="json", by_alias=True)
     for rule in selection["rules"]:
-        if rule["key"] is None:
-            del rule["key"]  # states of older versions do not have it
+        for name in ("key", "index"):
+            if rule[name] is None:
+                del rule[name]  # states of older versions do not have it
+    if selection["tenant"] is None:
+        del selection["tenant"]
     return json.dumps(selection, sort_keys=True)
 
 
@@ -241,10 +250,10 @@ def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Disc
     """The tables that match the patterns; once copying has begun, those that matched then."""
     selection, state = context.ferry.spec.tables, context.state
     if state is None or not state.tables:
-        found = _as_specified(context, source, explore(source, selection))
+        found = _found_by_index(source, None, _as_specified(context, source, explore(source, selection)))
         return replace(context, tables=found.tables), found
     again = rediscovered(source, selection, state, copies_again=context.copies_again)
-    found = _as_specified(context, source, again.found)
+    found = _found_by_index(source, state, _as_specified(context, source, again.found))
     if context.was_cut_over:
         return replace(context, tables=found.tables), found
     refuse_gone(source, again.gone)
@@ -261,6 +270,17 @@ def _as_specified(context: RunContext, source: Session, found: Discovered) -> Di
     tables = [replace(table, compares_stored=compares) for table in found.tables]
     stored = context.state.tables.items() if context.state is not None else ()
     return replace(found, tables=copied_as_needed(source, tables, {name for name, one in stored if one.copied_whole}))
+
+
+def _found_by_index(source: Session, state: RunState | None, found: Discovered) -> Discovered:
+    """Reads that lock rows find those of a row filter by the key (``rows.statements``), so bounds have to as well."""
+    if not visibility_of(source, state.position if state is not None else None).lock_clause:
+        return found
+    unused = [table.id for table in found.tables if table.filter_index]
+    if unused:
+        names = shortlist(unused, 5)
+        log.warning("rows of the filters of %s are not found by an index: reads lock rows (GtidModeOff)", names)
+    return replace(found, tables=[replace(table, filter_index="") for table in found.tables])
 
 
 def _target(ferry: FerryManifest) -> str:

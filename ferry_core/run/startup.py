@@ -20,7 +20,7 @@ from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import ObjectsState, RunState
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
-from ferry_core.errors import ConfigError, DataError, RetriableError, Terminated
+from ferry_core.errors import DataError, RetriableError, Terminated
 from ferry_core.intent.cutover_request import CutoverRequest
 from ferry_core.intent.intent import Intent
 from ferry_core.moves.move_set import MoveSet
@@ -75,7 +75,6 @@ class _Start(NamedTuple):
     state: RunState
     altered: AlteredTables
     moves: MoveSet
-
 
 
 class RunStartup:

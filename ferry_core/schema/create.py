@@ -42,7 +42,7 @@ class Fence(Protocol):
 class Creation:
     """How to create: ``planned`` is called with all tables before the first is created, and with those that are created
     without their deferred indexes; ``created`` with each one afterwards, in any thread. ``connect`` opens further
-    sessions to the target; None: there is only the given one. ``sequences``: of the source's, their names on the target.
+    sessions to the target; None: there is only the given one. ``sequences``: of the source's, the target's names.
     ``defers``: whether a table's indexes are deferred, if they can be.
     """
 

@@ -45,9 +45,7 @@ def referenced_columns(tables: Iterable[Table]) -> Mapping[str, Collection[Colum
     return found
 
 
-def without_deferred(
-    definition: Definition, table: Table, referenced: Mapping[str, Collection[Columns]]
-) -> Definition:
+def without_deferred(definition: Definition, table: Table, referenced: Mapping[str, Collection[Columns]]) -> Definition:
     """The definition to create the table with. ``referenced`` comes from ``referenced_columns``."""
     left_out = set(_deferrable(definition, table, referenced.get(str(table.source).lower(), ())))
     if not left_out:
@@ -71,7 +69,8 @@ def _deferrable(definition: Definition, table: Table, referenced: Collection[Col
     found: list[int] = []
     for index in _secondary(definition):
         if not index.plain:
-            found.clear()  # it would have to be built again to come after them
+            if index.text.startswith("VECTOR"):
+                found.clear()  # it would have to be built again to come after them; MySQL puts functional ones last
             continue
         begins = (set(index.columns[: len(columns)]) == set(columns) for columns in needed)
         if generated.isdisjoint(index.columns) and not any(begins):

@@ -11,14 +11,21 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from ferry_core.api.choices import TableEngine
-from ferry_core.api.selection import TableRule, Tables
+from ferry_core.api.selection import TableRule, Tables, Tenant
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.listings import listed, rows_of
-from ferry_core.mysql.literals import string
+from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.tables.describe import Storage, columns_of, definitions_of, indexes_of, storage_of
-from ferry_core.tables.keys import Index, choose_key, nullable_keys, promised_key, secondary_unique
+from ferry_core.tables.keys import (
+    Index,
+    choose_key,
+    index_for_filter,
+    nullable_keys,
+    promised_key,
+    secondary_unique,
+)
 from ferry_core.tables.members import spelled_type
 from ferry_core.tables.nullable import may_become_null, with_usable_keys
 from ferry_core.tables.patterns import ambiguous, matches, named_and_matched
@@ -132,13 +139,14 @@ def _described(
     columns, indexes, storage = columns_of(session, chosen), indexes_of(session, chosen), storage_of(session, chosen)
     # Asked last: SHOW CREATE TABLE waits for DDL that is not visible yet, so that its answer differs from old columns.
     definitions = definitions_of(session, chosen)
-    rules = {name: _rule(name, selection) for name in chosen}
-    others = indexes_of(session, [name for name, rule in rules.items() if rule and rule.key], unique=False)
+    rules = {name: rule_of(name, selection) for name in chosen}
+    others = indexes_of(session, [name for name in chosen if _needs_others(rules[name], selection)], unique=False)
     tables = [
         _table(
             name,
             on_target[name],
             rules[name],
+            selection.tenant,
             [_spelled(session, name, column) for column in columns[name]],
             Indexes(indexes.get(name, []), others.get(name, [])),
             storage.get(name, Storage()),
@@ -221,13 +229,19 @@ def is_selected(name: TableName, selection: Tables) -> bool:
 
 def target_name(name: TableName, selection: Tables) -> TableName:
     """The table's name on the target: its rule's name, otherwise the renamed schema, otherwise unchanged."""
-    rule = _rule(name, selection)
+    rule = rule_of(name, selection)
     if rule is not None and rule.target is not None:
         return TableName.parse(rule.target)
     return TableName(selection.rename_schemas.get(name.schema, name.schema), name.name)
 
 
-def _rule(name: TableName, selection: Tables) -> TableRule | None:
+def _needs_others(rule: TableRule | None, selection: Tables) -> bool:
+    """Whether indexes of its table matter that are not UNIQUE."""
+    return selection.tenant is not None or (rule is not None and bool(rule.key or rule.index))
+
+
+def rule_of(name: TableName, selection: Tables) -> TableRule | None:
+    """The first rule that matches the table."""
     return next((rule for rule in selection.rules if matches(name, rule.match)), None)
 
 
@@ -265,6 +279,7 @@ def _table(
     name: TableName,
     target: TableName,
     rule: TableRule | None,
+    tenant: Tenant | None,
     columns: Sequence[Column],
     indexes: Indexes,
     storage: Storage,
@@ -276,12 +291,13 @@ def _table(
         key = promised_key(columns, rule.key, [*indexes.unique, *indexes.others])
     unsure = nullable_keys(columns, indexes.unique) if key is None and safe else []
     key = key or next(iter(unsure), NO_KEY)
+    row_filter, index = _filter(rule, tenant, columns, [*indexes.unique, *indexes.others])
     return Table(
         source=name,
         target=target,
         columns=tuple(columns),
         key=key,
-        row_filter=rule.where if rule else None,
+        row_filter=row_filter,
         secondary_unique=secondary_unique(key, indexes.unique),
         rows_estimated=storage.rows,
         average_row_bytes=storage.row_bytes,
@@ -289,7 +305,29 @@ def _table(
         engine=storage.engine,
         target_engine=storage.engine,
         other_keys=tuple(unsure[1:]),
+        filter_index=index,
     )
+
+
+def _filter(
+    rule: TableRule | None, tenant: Tenant | None, columns: Sequence[Column], indexes: Sequence[Index]
+) -> tuple[str | None, str]:
+    """The row filter, and the index that finds its rows."""
+    named = rule.index if rule is not None and rule.index else ""
+    if rule is not None and rule.where:
+        return rule.where, index_for_filter(columns, indexes, name=named) if named else ""
+    column = tenant_column(columns, tenant)
+    if tenant is None or column is None:
+        return None, ""
+    values = ", ".join(string(value) for value in tenant.values)
+    equal = f"= {values}" if len(tenant.values) == 1 else f"IN ({values})"
+    return f"{identifier(column.name)} {equal}", index_for_filter(columns, indexes, name=named, column=column.name)
+
+
+def tenant_column(columns: Sequence[Column], tenant: Tenant | None) -> Column | None:
+    """The column by which ``tables.tenant`` chooses rows of a table."""
+    wanted = tenant.column.lower() if tenant is not None else ""
+    return next((column for column in columns if column.name.lower() == wanted), None)
 
 
 def wrong_targets(targets: Mapping[TableName, TableName], *, folds: bool) -> Iterator[ConfigError]:

@@ -60,6 +60,20 @@ def promised_key(columns: Sequence[Column], names: Sequence[str], indexes: Seque
     return None
 
 
+def index_for_filter(columns: Sequence[Column], indexes: Sequence[Index], *, name: str = "", column: str = "") -> str:
+    """The name of an index by which rows that pass a filter may be found: that of this name, or the shortest one that
+    begins with this column. Empty without one.
+
+    Not one over prefixes: of some collations servers leave out rows of a range that they read by such an index.
+    """
+    lost = {each.name for each in columns if _lost(each)}
+    usable = [index for index in indexes if index.usable and index.whole and lost.isdisjoint(index.parts)]
+    if name:
+        return next((index.name for index in usable if index.name.lower() == name.lower()), "")
+    begin = [index for index in usable if (index.parts[0] or "").lower() == column.lower()]
+    return min(begin, key=lambda index: (index.name != "PRIMARY", len(index.parts))).name if begin else ""
+
+
 def _lost(column: Column) -> bool:
     return largest_below_its_float(column.column_type) is not None
 

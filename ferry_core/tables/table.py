@@ -131,6 +131,7 @@ class Table:
     engine: str = "InnoDB"  # on the source
     target_engine: str = "InnoDB"  # of the table that is created on the target
     other_keys: tuple[Key, ...] = ()  # further ones that may be NULL: one of them may serve instead
+    filter_index: str = ""  # of the source, which finds the rows of a row filter; empty: they are found by the key
     copied_whole: bool = False  # although it has a key: cascades change rows that no event and no lookup names
 
     @property

@@ -23,7 +23,7 @@ from ferry_core.rows.target_keys import known_key_index
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.nullable import key_not_unique, rendered
 from ferry_core.tables.predicates import where
-from ferry_core.tables.table import Column, KeyLiterals, Selector, Table
+from ferry_core.tables.table import Column, KeyLiterals, KeyRange, Selector, Table
 from ferry_core.text import shortlist
 
 DIGEST_DIGITS = 64
@@ -103,12 +103,14 @@ def _digest(table: Table, flavor: Flavor) -> str:
 def _select(
     session: Session, wanted: str, table: Table, selector: Selector, role: ServerRole, lock_clause: str = ""
 ) -> list[tuple[bytes | None, ...]]:
-    rows = session.query(_statement(session, wanted, table, selector, role) + lock_clause)
+    rows = session.query(_statement(session, wanted, table, selector, role, lock_clause) + lock_clause)
     refuse_warnings(session, table, role)
     return rows
 
 
-def _statement(session: Session, wanted: str, table: Table, selector: Selector, role: ServerRole) -> str:
+def _statement(
+    session: Session, wanted: str, table: Table, selector: Selector, role: ServerRole, lock_clause: str = ""
+) -> str:
     """Only the source evaluates the row filter: on the target every row counts."""
     name = table.source if role is ServerRole.SOURCE else table.target
     condition = f"({where(table.key, selector)})"
@@ -117,6 +119,8 @@ def _statement(session: Session, wanted: str, table: Table, selector: Selector, 
     # Without the hint a composite range may become a table scan for every chunk. The key's index may have another name
     # on a target that somebody else created.
     index = table.key.index_name if role is ServerRole.SOURCE else known_key_index(session, table)
+    if role is ServerRole.SOURCE and table.filter_index and isinstance(selector, KeyRange) and not lock_clause:
+        index = table.filter_index
     hint = f" FORCE INDEX ({identifier(index)})" if index else ""
     return f"SELECT {wanted} FROM {name.sql}{hint} WHERE {condition}"
 

@@ -59,7 +59,7 @@ def _parts(
         return [chunk]
     if on_target.rows >= on_source.rows:
         key = replace(table.key, index_name=known_key_index(target, table))
-        walker, walked = target, replace(table, source=table.target, key=key)
+        walker, walked = target, replace(table, source=table.target, key=key, filter_index="")
     else:
         walker, walked = source, table
     parts = []

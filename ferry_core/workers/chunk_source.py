@@ -31,11 +31,12 @@ class ChunkSource:
         target.rows = LARGEST if rows is None else rows
 
     def next_chunk(
-        self, session: Session, allowed: Callable[[TableMove], bool] = lambda _: True
+        self, source: Callable[[Table], Session], allowed: Callable[[TableMove], bool] = lambda _: True
     ) -> tuple[TableMove, Chunk] | None:
         """The next chunk of the least-progressed move for which ``allowed`` is true. None if there is none now.
 
-        Waits while other workers are finding out whether allowed moves have another chunk.
+        ``source`` gives the session that renders a table's rows. Waits while other workers are finding out whether
+        allowed moves have another chunk.
         """
         while True:
             with self._changed:
@@ -57,7 +58,7 @@ class ChunkSource:
                 chunks.walk.busy = True
                 lo, rows = chunks.step
             try:
-                hi = next_bound(session, chunks.table, lo, rows)
+                hi = next_bound(source(chunks.table), chunks.table, lo, rows)
             except BaseException:
                 self._free(chunks)
                 raise

@@ -308,7 +308,7 @@ class Engine:
     def _next_chunk(self, pair: CopySessions) -> tuple[TableMove, Chunk] | None:
         return self._step.retrying(
             pair,
-            lambda: self.chunks.next_chunk(pair.source(), lambda move: move.gate.open_for_chunks),
+            lambda: self.chunks.next_chunk(pair.source, lambda move: move.gate.open_for_chunks),
         )
 
     def _copy_chunk(self, pair: CopySessions, move: TableMove, chunk: Chunk) -> None:
@@ -322,7 +322,7 @@ class Engine:
                 result = self._step.copy(pair, chunk.table, chunk.selector, lambda: self._retry_chunk(chunk))
             except TooLarge as error:
                 self._events.error(error)
-                self._step.retrying(pair, lambda: self.chunks.split(chunk, pair.source()))
+                self._step.retrying(pair, lambda: self.chunks.split(chunk, pair.source(chunk.table)))
                 return
             self._events.judge(move, result)
             timed(move, result)

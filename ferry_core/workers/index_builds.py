@@ -170,7 +170,7 @@ class IndexBuilds:
             except DataError as refused:
                 if refused.code == _THERE_ALREADY:
                     return
-                log.info("%s: its changes wait while the indexes are added: %s", one.move.id, refused.message)
+                log.info("%s: its changes wait while the indexes are added: %s", one.move.id, refused.problem)
                 self._alter_alone(one.move, build, statement)
 
     def _alter_alone(self, move: TableMove, build: Build, statement: str) -> None:

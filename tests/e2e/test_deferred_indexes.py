@@ -14,14 +14,17 @@ from tests.support.waits import PATIENCE_SECONDS, wait_until
 
 ROWS = 16_384
 TABLE = """CREATE TABLE {name} (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, a INT NOT NULL, b VARCHAR(60) NOT NULL,
-    c VARCHAR(60) NOT NULL, p INT, KEY by_a (a), KEY of_parent (p), KEY by_b (b), FULLTEXT KEY words (b, c), KEY by_ab (a, b),
+    c VARCHAR(60) NOT NULL, p INT, KEY by_a (a), KEY of_parent (p), KEY by_b (b), FULLTEXT KEY words (b, c),
+    KEY by_ab (a, b),
     CONSTRAINT {name}_parent FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)"""
 
 
 @pytest.fixture
 def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     source = pair.source
-    source.execute(f"USE `{schema}`", "CREATE TABLE parent (id INT PRIMARY KEY)", "INSERT INTO parent VALUES (1), (2), (3)")
+    source.execute(
+        f"USE `{schema}`", "CREATE TABLE parent (id INT PRIMARY KEY)", "INSERT INTO parent VALUES (1), (2), (3)"
+    )
     for name in ("large", "larger"):
         source.execute(
             f"USE `{schema}`",
@@ -30,7 +33,8 @@ def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
         )
         while int(source.value(f"SELECT COUNT(*) FROM `{schema}`.{name}")) < ROWS:
             source.execute(
-                f"INSERT INTO `{schema}`.{name} (a, b, c, p) SELECT id * 7, MD5(id), c, 1 + id % 2 FROM `{schema}`.{name}"
+                f"USE `{schema}`",
+                f"INSERT INTO {name} (a, b, c, p) SELECT id * 7, HEX(id * 2654435761), c, 1 + id % 2 FROM {name}",
             )
         source.execute(f"ANALYZE TABLE `{schema}`.{name}")
     return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})
@@ -105,9 +109,7 @@ def test_a_run_that_ends_while_the_target_builds(cli: FerryCli, ends: str) -> No
     with cli.process() as process, contextlib.closing(target.connect(autocommit=False)) as user:
         process.start().wait_stage("Copying")
         wait_until(lambda: cli.stored()["tables"], "a checkpoint")
-        wait_until(
-            lambda: target.query(f"SELECT id FROM `{schema}`.larger LIMIT 1"), "rows on the target"
-        )
+        wait_until(lambda: target.query(f"SELECT id FROM `{schema}`.larger LIMIT 1"), "rows on the target")
         user.cursor().execute(f"SELECT COUNT(*) FROM `{schema}`.larger")
         wait_until(lambda: target.query(altering), "the ALTER waits")
         process.wait_status(lambda status: "adding indexes" in status["message"])
@@ -122,7 +124,8 @@ def test_a_run_that_ends_while_the_target_builds(cli: FerryCli, ends: str) -> No
         process.start()
         process.wait_status(lambda status: "others keep the table in use" in status["message"])
         states = {table["name"]: table["state"] for table in process.get("/api/v1/tables")["tables"]}
-        assert states == {f"{schema}.{name}": "Copied" for name in ("large", "parent")} | {f"{schema}.larger": "Indexing"}
+        assert {name for name, state in states.items() if state == "Indexing"} == {f"{schema}.larger"}
+        assert set(states.values()) == {"Copied", "Indexing"}
         assert not any("by_b" in text for text in definitions(cli)[1][1:2])
         user.rollback()
         cut_over(cli, process)

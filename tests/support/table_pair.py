@@ -113,6 +113,10 @@ class TablePair:
         create_missing(self.control, self.target, tables, self.fence)
         return tables
 
+    def source_of(self, table: Table) -> Session:
+        """The session that renders its rows."""
+        return self.text if table.row_filter else self.plain
+
     def copier(self, *, text: bool = False, lock: str = "") -> RowCopier:
         return RowCopier(self.text if text else self.plain, self.target, self.fence, lock)
 
@@ -123,12 +127,12 @@ class TablePair:
         chunks = ChunkSource(MoveSet.of(tables, pace or Copy()))
         copiers = {text: self.copier(text=text) for text in (False, True)}
         sent = 0
-        while found := chunks.next_chunk(self.plain):
+        while found := chunks.next_chunk(self.source_of):
             move, chunk = found
             try:
                 result = copiers[chunk.table.row_filter is not None].copy(chunk.table, chunk.range)
             except TooLarge:
-                chunks.split(chunk, self.plain)
+                chunks.split(chunk, self.source_of(chunk.table))
                 continue
             chunks.finished(move, chunk, result)
             sent += result.rows_sent

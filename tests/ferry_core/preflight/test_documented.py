@@ -60,6 +60,7 @@ LIMITS = (ROOT / "docs/limitations.md").read_text()
 NO_LIMITS = {
     # of the manifest
     *("NothingSelected", "PatternAmbiguous", "PatternMatchesNothing", "RowFilterInvalid", "RuleKeyInvalid"),
+    *("RuleIndexInvalid", "TenantColumnMissing"),
     *("TargetNameInvalid", "TargetTableMissing", "TargetObjectDiffers"),
     # of accounts and what they see
     *("DefinerMissing", "DefinitionsNotTried", "HiddenTables", "MissingPrivilege", "OpenXaUnseen"),

@@ -58,7 +58,7 @@ def test_workers_get_every_row_once_whatever_fails_and_restarts(pair: Pair, tabl
         def work(chunks: ChunkSource = chunks, last: bool = last, budget: threading.Semaphore = budget) -> None:
             with Session(pair.source.endpoint("source"), Purpose.SOURCE) as session:
                 while not chunks.all_done and (last or budget.acquire(blocking=False)):
-                    found_one = chunks.next_chunk(session)
+                    found_one = chunks.next_chunk(lambda _: session)
                     if found_one is None:
                         continue
                     move, chunk = found_one
@@ -101,13 +101,13 @@ def test_the_least_progressed_allowed_table_is_next(both: TablePair, tables: lis
     moves = MoveSet.of(tables, Copy())
     chunks = ChunkSource(moves)
     by_name = {move.table.source.name: move for move in moves}
-    first = [chunks.next_chunk(both.plain) for _ in range(3)]
+    first = [chunks.next_chunk(both.source_of) for _ in range(3)]
     assert {found[0] for found in first if found} == set(moves)
-    only = chunks.next_chunk(both.plain, lambda move: move is by_name["b"])
+    only = chunks.next_chunk(both.source_of, lambda move: move is by_name["b"])
     assert only is not None
     assert only[0] is by_name["b"]
-    assert chunks.next_chunk(both.plain, lambda _: False) is None
-    nearest = chunks.next_chunk(both.plain)
+    assert chunks.next_chunk(both.source_of, lambda _: False) is None
+    nearest = chunks.next_chunk(both.source_of)
     assert nearest is not None
     assert nearest[0] is by_name["a"]
     assert not chunks.done(by_name["empty"])
@@ -119,11 +119,11 @@ def test_the_least_progressed_allowed_table_is_next(both: TablePair, tables: lis
 
 def test_one_row_that_is_too_large_is_named(both: TablePair, tables: list[Table]) -> None:
     chunks = ChunkSource(MoveSet.of(tables[:1], Copy()))
-    found = chunks.next_chunk(both.plain)
+    found = chunks.next_chunk(both.source_of)
     with pytest.raises(DataError, match=r"RowTooLarge: a row of .*a "):  # noqa: PT012 - as many splits as it takes
         while found is not None:
             chunks.split(found[1], both.plain)
-            found = chunks.next_chunk(both.plain)
+            found = chunks.next_chunk(both.source_of)
 
 
 def test_chunk_sizes_adapt_to_bytes_and_time() -> None:
