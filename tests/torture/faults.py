@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.torture.round import Round
 
 _SILENCE_SECONDS = 1.5
+_READ_SHARE = 0.7
+_READ_SECONDS = 8.0
 _DONE_BEFORE = (1050, 1051, 1060, 1061, 1091, 1146)  # a table, column or index is there already, or is gone
 _BUSY = (1205, 1213, 1412, 1684, 3024, 1290, 1836)  # locks, a definition in change, read-only
 _GONE = (0, 1053, 1317, 1927, 2003, 2006, 2013)
@@ -255,12 +257,24 @@ def _loses_tail(scene: "Round") -> bool:
     end = binlog_end(source)
     written = scene.clock.acknowledged + scene.rng.randrange(1, 20)
     wait_until(lambda: scene.clock.acknowledged > written or scene.keeper.over.is_set(), "the application writes")
-    if scene.keeper.over.is_set():
+    if scene.rng.random() < _READ_SHARE:
+        _until_read(scene, scene.clock.acknowledged)
+    if scene.keeper.over.is_set() or binlog_end(source).file != end.file:
         return False
     scene.tail_lost = True
     cut_tail(source, end)
     _back(scene, "source")
     return True
+
+
+def _until_read(scene: "Round", count: int) -> None:
+    """The run has written that much, if it does within some seconds: so it has read what will be lost."""
+    end = time.monotonic() + _READ_SECONDS
+    while time.monotonic() < end and not scene.keeper.over.is_set():
+        with contextlib.suppress(pymysql.MySQLError, OSError, LookupError):  # no table or row, or the target is down
+            if int(scene.pair.target.value(f"SELECT n FROM `{scene.schema}`.clock WHERE id = 1")) >= count:
+                return
+        time.sleep(0.2)
 
 
 def _both(name: str, counter: str, happens: AtEnd, weight: float) -> Iterator[tuple[str, Fault]]:
