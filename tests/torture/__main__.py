@@ -31,30 +31,34 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--family", choices=[family.value for family in Family], action="append")
     parser.add_argument("--plan", type=Path, help="replay the plan of this file until the time is over")
     parser.add_argument("--counters", type=Path, help="a JSON file to which the counters are added")
+    parser.add_argument("--keep-going", action="store_true", help="play further rounds after one that failed")
     parser.add_argument("--shrink-seconds", type=float, default=900, help="how long a failure is made smaller")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 1 after the first failure, shrunk."""
+    """Exit code 1 after a failure, shrunk."""
     options = _options(arguments)
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     families = [Family(name) for name in options.family or list(Family)]
     grounds = {family: Ground(family) for family in families}
     counters: dict[Family, Counter[str]] = {family: Counter() for family in families}
     end = time.monotonic() + options.seconds
+    failures = 0
     try:
         for plan in _plans(options.plan, seed, families):
             if time.monotonic() > end:
-                return 0
+                break
             if (failed := _round(grounds[plan.family], plan, counters[plan.family])) is not None:
+                failures += 1
                 _shrunk(grounds[plan.family], plan, failed, options.shrink_seconds)
-                return 1
+                if not options.keep_going:
+                    break
     finally:
         for ground in grounds.values():
             ground.__exit__()
         _report(counters, options.counters)
-    return 0
+    return min(failures, 1)
 
 
 def _plans(path: Path | None, seed: int, families: list[Family]) -> Iterator[Plan]:

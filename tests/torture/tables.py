@@ -18,7 +18,7 @@ EXTRAS = {
     "enum": "g{} ENUM('x', 'ÿ', '') CHARACTER SET latin1 NOT NULL DEFAULT 'ÿ'",
     "decimal": "g{} DECIMAL(65,30) NOT NULL DEFAULT -0.000000000000000000000000000001",
     "json": 'g{} JSON NULL DEFAULT (\'{{"a": [1, 2.5, null, "ü"]}}\')',
-    "index": "INDEX i{} (n, s(20))",
+    "index": "INDEX i{} (n, f)",
     "wide": "g{} CHAR(250) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT 'wide  '",
 }
 """Parts of a definition; the writers of ``tests/support/writers.py`` do not know of them."""
@@ -28,7 +28,7 @@ FILTERS = ("n > 0", "n IS NULL OR n % 3 <> 0", "s LIKE '%ü%' OR s IS NULL", "f 
 
 _KEYLESS = OddTable("k_none", "a INT NOT NULL, INDEX a (a)", ("a",), lambda slot: (str(slot),), slots=500)
 _NOT_PARTITIONED = {"k_no_primary", "k_none"}
-_ROW_FORMATS = ("", "", " ROW_FORMAT=COMPRESSED", " ROW_FORMAT=REDUNDANT", " ROW_FORMAT=COMPACT")
+ROW_FORMATS = ("", "", " ROW_FORMAT=COMPRESSED", " ROW_FORMAT=REDUNDANT", " ROW_FORMAT=COMPACT")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Shape:
     """Row filter of the spec."""
 
     def table(self, family: Family) -> OddTable:
-        odd = next(table for table in _kinds(family) if table.name == self.kind)
+        odd = next(table for table in kinds(family) if table.name == self.kind)
         parts = [EXTRAS[name].format(number) for number, name in enumerate(self.extras)]
         return RandomTable(
             **{name: getattr(odd, name) for name in odd.__dataclass_fields__}
@@ -60,20 +60,23 @@ class RandomTable(OddTable):
         return super().ddl(schema) + self.suffix
 
 
-def _kinds(family: Family) -> list[OddTable]:
+def kinds(family: Family) -> list[OddTable]:
     return [*odd_tables(family), _KEYLESS]
 
 
 def random_shapes(rng: random.Random, family: Family) -> tuple[Shape, ...]:
-    chosen = rng.sample(_kinds(family), rng.randint(1, 5))
+    chosen = rng.sample(kinds(family), rng.randint(1, 5))
     return tuple(_random_shape(rng, table) for table in chosen)
 
 
 def _random_shape(rng: random.Random, table: OddTable) -> Shape:
     extras = tuple(rng.sample(sorted(EXTRAS), rng.choice((0, 1, 2, 4))))
     where = rng.choice(FILTERS) if rng.random() < 0.25 else ""
-    shape = Shape(table.name, extras, 0, rng.choice(_ROW_FORMATS), where)
-    may_be_partitioned = not table.unique and table.name not in _NOT_PARTITIONED
-    if may_be_partitioned and rng.random() < 0.25:
+    shape = Shape(table.name, extras, 0, rng.choice(ROW_FORMATS), where)
+    if may_be_partitioned(table) and rng.random() < 0.25:
         return replace(shape, partitions=rng.randint(2, 5), row_format="")
     return shape
+
+
+def may_be_partitioned(table: OddTable) -> bool:
+    return not table.unique and table.name not in _NOT_PARTITIONED

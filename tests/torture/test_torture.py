@@ -1,14 +1,17 @@
 """A slice of `make torture`, with another seed for each commit; and the parts of it that need no server."""
 
+import random
 from dataclasses import replace
 
 import pytest
 
 from hack.servers import Family
+from tests.support.servers import Pair
 from tests.support.slices import commit_number
 from tests.torture.__main__ import main
 from tests.torture.plan import Plan, make_plan
 from tests.torture.shrink import shrink
+from tests.torture.tables import EXTRAS, ROW_FORMATS, Shape, kinds, may_be_partitioned
 
 SECONDS = 150
 
@@ -19,6 +22,18 @@ def test_a_slice(family: str) -> None:
     seed = commit_number() % 10**6
     options = ["--seconds", str(SECONDS), "--shrink-seconds", "0", "--family", family, "--seed", str(seed)]
     assert main(options) == 0, f"make torture SEED={seed}; the output says which round, and how it ended"
+
+
+def test_every_shape_of_a_table_is_accepted(pair: Pair, schema: str) -> None:
+    rng = random.Random(1)
+    for odd in kinds(pair.family):
+        shapes = [Shape(odd.name, tuple(EXTRAS), row_format=row_format) for row_format in set(ROW_FORMATS)]
+        shapes += [Shape(odd.name, tuple(EXTRAS), partitions=2)] if may_be_partitioned(odd) else []
+        for shape in shapes:
+            table = shape.table(pair.family)
+            rows = table.inserts(schema, range(3), rng)
+            pair.source.execute(table.ddl(schema), *rows, f"DROP TABLE `{schema}`.`{table.name}`")
+    assert pair.source.query(f"SHOW TABLES FROM `{schema}`") == []
 
 
 @pytest.mark.parametrize("family", Family)
