@@ -16,7 +16,7 @@ from tests.support.servers import Server
 if TYPE_CHECKING:
     from tests.torture.round import Round
 
-END_SECONDS = 240.0
+END_SECONDS = 480.0
 """From the last fault to the end of the run, on a machine that does more than this."""
 _LOOK_SECONDS = 2.0
 
