@@ -69,7 +69,7 @@ class FerryError(Exception):
         self.statement = statement
         self.problem = message
         """The message without the statement."""
-        self.message = f"{message}; statement: {statement[:STATEMENT_SHOWN]}" if statement else message
+        self.message = f"{message}; statement: {_beginning(statement)}" if statement else message
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
@@ -77,6 +77,10 @@ class FerryError(Exception):
     def add(self, text: str) -> None:
         """Append text to the message."""
         self.message += text
+
+
+def _beginning(statement: str) -> str:
+    return statement if len(statement) <= STATEMENT_SHOWN else f"{statement[:STATEMENT_SHOWN]} ..."
 
 
 class RetriableError(FerryError):

@@ -25,6 +25,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def agreeing(number: int, noun: str, verb: str) -> str:
+    """``1 row differs``, ``2 rows differ``."""
+    return f"{counted(number, noun)} {verb}{'s' if number == 1 else ''}"
+
+
 def printable(text: str) -> str:
     r"""Without line breaks or other control characters, which names of tables and errors of servers may contain.
 

@@ -134,7 +134,8 @@ def _parts(ferry: Object, now: datetime, width: int) -> Iterator[str]:
     retained = stream.get("sourceBinlogRetainedSeconds")
     kept = "" if retained is None else f", the source keeps binlogs for another {span(retained)}"
     pending = stream.get("pendingKeys", 0)
-    yield from labelled("Stream", f"lag {_lag(status)}, {count(pending)} changed keys pending{kept}", width)
+    keys = "key" if pending == 1 else "keys"
+    yield from labelled("Stream", f"lag {_lag(status)}, {count(pending)} changed {keys} pending{kept}", width)
     yield from labelled("Throttle", _throttle(status, now), width)
     verified = status.get("verification", {})
     yield from labelled(

@@ -23,7 +23,7 @@ from ferry_core.rows.target_keys import target_key_index
 from ferry_core.tables.discovery import explore
 from ferry_core.tables.nullable import refuse_unusable, without_key
 from ferry_core.tables.table import Table
-from ferry_core.text import shortlist
+from ferry_core.text import agreeing, counted, shortlist
 from ferry_core.verify.difference import NAMED_ROWS, Difference
 from ferry_core.verify.final_pass import FinalPass
 from ferry_core.verify.groups import by_table, compare_keys, keys_of
@@ -50,17 +50,23 @@ class Compared:
         lines = []
         for table, its in by_table(self.differing).items():
             least = "at least " if table in self.unfinished else ""
-            lines.append(f"{table.id}: {least}{len(its)} rows differ: {shortlist(its, NAMED_ROWS, '; ')}")
+            lines.append(
+                f"{table.id}: {least}{agreeing(len(its), 'row', 'differ')}: {shortlist(its, NAMED_ROWS, '; ')}"
+            )
         for table, its in by_table(self.undecided).items():
-            lines.append(f"{table.id}: {len(its)} rows changed while they were compared: {shortlist(its, 5, '; ')}")
+            lines.append(
+                f"{table.id}: {counted(len(its), 'row')} changed during the comparison: {shortlist(its, 5, '; ')}"
+            )
         tables, rows = len(self.rows), self.rows.total()
         if self.differing:
-            verdict = f"{len(self.differing)} rows differ"
+            verdict = agreeing(len(self.differing), "row", "differ")
         elif self.undecided or self.unfinished:
             verdict = "undecided: rows are written now; compare again"
         else:
             verdict = "source and target are equal"
-        return "\n".join([*lines, self._scope(), f"compared {rows} rows of {tables} tables: {verdict}"])
+        return "\n".join(
+            [*lines, self._scope(), f"compared {counted(rows, 'row')} of {counted(tables, 'table')}: {verdict}"]
+        )
 
     def _scope(self) -> str:
         """What the verdict is worth while rows are written."""

@@ -122,18 +122,20 @@ def _columns() -> list[Schema]:
     def condition(kind: str) -> str:
         return f'.status.conditions[?(@.type=="{kind}")].status'
 
-    def column(name: str, kind: str, path: str, *, wide: bool = False) -> Schema:
-        result = {"name": name, "type": kind, "jsonPath": path}
+    def column(name: str, kind: str, path: str, description: str = "", *, wide: bool = False) -> Schema:
+        result: Schema = {"name": name, "type": kind, "jsonPath": path}
+        result |= {"description": description} if description else {}
         return result | {"priority": 1} if wide else result
 
     return [
         column("Phase", "string", ".status.phase"),
-        column("Progress", "number", ".status.progress.percent"),
-        column("Lag", "number", ".status.replication.lagSeconds"),
+        column("Progress", "number", ".status.progress.percent", "Rows copied, in percent."),
+        column("Lag", "number", ".status.replication.lagSeconds", "In seconds."),
         column("Paused", "boolean", ".spec.paused"),
         column("Ready-To-Cut", "string", condition("ReadyForCutover")),
         column("Source", "string", ".spec.source.host", wide=True),
         column("Target", "string", ".spec.target.host", wide=True),
+        column("ETA", "string", ".status.progress.estimatedCompletionTime", "When the copy should be done.", wide=True),
         column("Tables", "integer", ".status.progress.tablesTotal", wide=True),
         column("Copier", "string", ".status.copier.podName", wide=True),
         column("Throttled", "string", condition("Throttled"), wide=True),

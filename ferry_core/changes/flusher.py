@@ -49,6 +49,8 @@ class FlushResult:
     move: TableMove
     keys: int
     seconds: float
+    visible_seconds: float
+    """Until the changes of its keys were visible to reads."""
 
 
 Taken = tuple[TableMove, Generation]
@@ -122,7 +124,10 @@ class Flusher:
             if not generations:
                 return
             try:
-                done = self._make_visible(generations) and self._write(generations)
+                began = time.monotonic()
+                done = self._make_visible(generations)
+                visible = time.monotonic() - began
+                done = done and self._write(generations)
             except BaseException:
                 self._return(generations)
                 raise
@@ -133,7 +138,7 @@ class Flusher:
                 self._buffer.committed(move, generation)
         for move, generation in generations:
             move.flushed_at = time.monotonic()
-            self._flushed(FlushResult(move, len(generation.keys), time.monotonic() - started))
+            self._flushed(FlushResult(move, len(generation.keys), time.monotonic() - started, visible))
 
     def _take(self, gates: ExitStack, moves: Sequence[TableMove]) -> list[Taken]:
         """Take keys of as many of the moves as fit into one round. Their gates are held until ``gates`` closes."""

@@ -10,7 +10,7 @@ import time
 import traceback
 from typing import TextIO
 
-from ferry_core.errors import FerryError
+from ferry_core.errors import ExitCode, FerryError
 from ferry_core.reasons import Reason
 from ferry_core.text import printable
 
@@ -36,7 +36,8 @@ class Output:
     def failure(self, error: FerryError) -> None:
         """Print one line for an expected error."""
         flat = " ".join(error.message.split())
-        self._write(sys.stderr, f"ferry: {error.reason}: {flat}", flat, "ERROR", reason=error.reason)
+        level = "INFO" if error.exit_code is ExitCode.TERMINATED else "ERROR"  # asked for: no fault
+        self._write(sys.stderr, f"ferry: {error.reason}: {flat}", flat, level, reason=error.reason)
 
     def crash(self, error: BaseException) -> None:
         """Print one line for an unexpected error; the traceback is printed only when debugging."""

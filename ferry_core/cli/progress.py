@@ -77,8 +77,8 @@ def summary(report: Report, rate: float | None, bytes_rate: float | None = None)
     elif report.verification.rows_verified:
         parts.append(f"{count(report.verification.rows_verified)} rows verified")
     parts.append(lag(report.replication.lag_seconds))
-    if report.replication.pending_keys:
-        parts.append(f"{count(report.replication.pending_keys)} keys pending")
+    if pending := report.replication.pending_keys:
+        parts.append(f"{count(pending)} {'key' if pending == 1 else 'keys'} pending")
     if report.throttle.active and report.throttle.reason and report.throttle.reason not in (report.message or ""):
         parts.append(f"throttled: {report.throttle.reason}")
     return ", ".join(part for part in parts if part)

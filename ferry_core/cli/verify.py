@@ -14,6 +14,7 @@ from ferry_core.cli.client import ControlClient
 from ferry_core.cli.verbs import client, server_options
 from ferry_core.errors import ConfigError, ExitCode, FerryError
 from ferry_core.reasons import Reason
+from ferry_core.text import counted
 
 LOOK_SECONDS = 0.5
 DIFFER = (Reason.ROWS_DIFFER, Reason.TARGET_WRITTEN_BY_OTHERS)
@@ -117,7 +118,7 @@ def _result(control: ControlClient, asked: PassAsked, before: Report) -> ExitCod
         if found.requests_answered >= asked.request:
             differed = found.rows_differing - earlier
             equal = "source and target are equal"
-            click.echo(f"{differed} rows differed and were copied again; {equal}" if differed else equal)
+            click.echo(f"copied {counted(differed, 'row')} again that differed; {equal}" if differed else equal)
             return ExitCode.DONE
         if report.phase in ENDED:
             raise FerryError(Reason.VERIFICATION_UNFINISHED, f"the run ended before the pass did: {report.message}")

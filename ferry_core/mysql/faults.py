@@ -69,7 +69,13 @@ _GROUPS: dict[_Meaning, tuple[int, ...]] = {
     ),
     _REFUSED: (1045, 1129, 1130, 1698, 1820, 1862, 3118, 4151),
     # Somebody changed a definition. The stream will report which statement did.
-    _Meaning(DataError, Reason.TABLE_NOT_AS_KNOWN, shows_statement=True): (1049, 1054, 1146, 1176),
+    _Meaning(
+        DataError,
+        Reason.TABLE_NOT_AS_KNOWN,
+        "a definition was changed or dropped while the Ferry relied on it: undo that and start again, or start over "
+        "with a fresh copy",
+        shows_statement=True,
+    ): (1049, 1054, 1146, 1176),
     _NO_PARTITION: (1526,),
     _Meaning(ConfigError, Reason.TLS_WANTED, "use a tls.mode other than Disabled"): (3159,),
     _UNKNOWN_LOGIN: (1251, 2059, 2061),

@@ -24,9 +24,13 @@ def _sizes(context: PreflightContext) -> Iterator[Finding]:
     size = sum(table.rows_estimated * table.average_row_bytes for table in context.tables)
     tables, duration = counted(len(context.tables), "table"), _roughly(copy_seconds(context))
     yield passed(
-        f"{tables}, about {rows:,} rows and {size / 1e9:.2f} GB without indexes; copying takes {duration}. Make sure "
+        f"{tables}, about {rows:,} rows and {_size(size)} without indexes; copying takes {duration}. Make sure "
         f"that {context.target_facts.where} has enough free disk space: that cannot be checked from here"
     )
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e9:.2f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
 
 
 def _roughly(seconds: int) -> str:

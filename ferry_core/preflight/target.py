@@ -19,7 +19,7 @@ from ferry_core.reasons import Reason
 from ferry_core.rows.target_keys import known_key_index
 from ferry_core.schema.create import take_literally
 from ferry_core.tables.table import Table, TableName
-from ferry_core.text import shortlist
+from ferry_core.text import counted, shortlist
 
 ABANDONED = (Phase.ABORTED.value,)
 """Phases in which a Ferry has released its tables; nobody owns their rows then."""
@@ -50,7 +50,7 @@ def claims_in_the_way(
         elif named and not ours and lease.phase not in ABANDONED:
             yield failed(
                 Reason.TARGET_OWNED_BY_ANOTHER_FERRY,
-                f"{facts.where}: {named} belong to the Ferry {lease.name} ({lease.ferry_uid}, {lease.phase}); if that "
+                f"{facts.where}: the Ferry {lease.name} ({lease.ferry_uid}, {lease.phase}) uses {named}; if that "
                 "Ferry exists in a cluster, delete it there; if not, run ferry cleanup with its manifest and "
                 f"metadata.uid: {lease.ferry_uid}; or choose other target tables",
             )
@@ -109,7 +109,7 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
         names = ", ".join(str(table.target) for table in forgotten)
         yield warning(
             Reason.FORGOTTEN_ROWS,
-            f"{context.target_facts.where}: {names} hold rows, belong to this Ferry since an earlier run, and "
+            f"{context.target_facts.where}: rows of an earlier run of this Ferry are in {names}, and "
             f"{context.state_at} has no record of them: a run deletes these rows and copies the tables again; to "
             f"resume instead, restore the state",
         )
@@ -120,8 +120,8 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
 def not_empty(target: Session, tables: Iterable[TableName]) -> str:
     """The message of TargetNotEmpty."""
     return (
-        f"{target.endpoint.where}: {', '.join(map(str, tables))} hold rows that this Ferry did not write; empty or "
-        "drop them, or choose other target tables (renameSchemas, a rule's target)"
+        f"{target.endpoint.where}: rows that this Ferry did not write are in {', '.join(map(str, tables))}; empty or "
+        "drop these tables, or choose other target tables (renameSchemas, a rule's target)"
     )
 
 
@@ -135,8 +135,8 @@ def _state_missing(context: PreflightContext, tables: list[Table]) -> str:
     known = f" It began at {earlier.began}; its last run, {earlier}, kept {earlier.state}." if earlier else ""
     listed = shortlist([table.target for table in tables], 5)
     return (
-        f"{context.target_facts.where}: {listed} hold about {rows} rows that "
-        f"this Ferry has copied, but there is no {context.state_at}, which would say how far the copy is.{known} Give "
+        f"{context.target_facts.where}: this Ferry has copied about {counted(rows, 'row')} to "
+        f"{listed}, but there is no {context.state_at}, which would say how far the copy is.{known} Give "
         f"that state with --state, or restore it; or start with --restart, which deletes these rows and copies them "
         "again. In a cluster: empty these tables, and the Ferry starts over"
     )

@@ -18,6 +18,7 @@ from ferry_core.errors import DataError, FerryError
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.logged_progress import LoggedProgress
 from ferry_core.report.wording import HOW_TO_APPROVE, HOW_TO_TRY_AGAIN
+from ferry_core.text import counted
 
 if TYPE_CHECKING:
     from ferry_core.workers.background_verifier import BackgroundVerifier
@@ -145,7 +146,7 @@ class CutoverReporter(ABC):
 
     def attempts_exhausted(self, attempts: int, mode: CutoverMode) -> None:
         last = f", the last one: {self._last_failure}" if self._last_failure else ""
-        text = f"{attempts} attempts failed{last}; {HOW_TO_TRY_AGAIN[mode]}"
+        text = f"{counted(attempts, 'attempt')} failed{last}; {HOW_TO_TRY_AGAIN[mode]}"
         self.progress.set_condition(Condition.CUT_OVER, False, Reason.ATTEMPTS_EXHAUSTED, text)
         self.progress.set_condition(Condition.STALLED, True, Reason.ATTEMPTS_EXHAUSTED, text)
         self.message(text)

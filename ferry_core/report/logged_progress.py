@@ -12,6 +12,7 @@ from ferry_core.reasons import Condition, Reason
 from ferry_core.report.conditions import tristate
 from ferry_core.report.progress import Progress
 from ferry_core.rows.copier import CopyResult
+from ferry_core.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -42,5 +43,5 @@ class LoggedProgress(Progress):
     def chunk(self, move: TableMove, result: CopyResult) -> bool:
         changed = super().chunk(move, result)
         if changed and move.copied:
-            log.info("table %s is copied: %d rows", move.id, move.chunks.copied.rows)
+            log.info("table %s is copied: %s", move.id, counted(move.chunks.copied.rows, "row"))
         return changed

@@ -250,11 +250,14 @@ class Progress:
     def _written(self, result: CopyResult) -> None:
         self._counters.writes += 1
         self._counters.write_seconds += result.write_seconds
+        if result.commit_seconds:
+            self.timings.commit.observe(result.commit_seconds)
         self._count()
 
-    def flushed(self, seconds: float) -> None:
-        """A generation of changed keys is on the target."""
+    def flushed(self, seconds: float, visible_seconds: float) -> None:
+        """A generation of changed keys is on the target. ``visible_seconds``: until its changes could be read."""
         self.timings.flush.observe(seconds)
+        self.timings.visibility.observe(visible_seconds)
 
     # -- the rest -------------------------------------------------------------------------------------------------
 
@@ -329,6 +332,8 @@ class Progress:
             self._counters.attempts[result] += 1
             update = {"last_result": result, "writes_blocked_milliseconds": blocked_milliseconds}
             self._say(cutover=self._said["cutover"].model_copy(update=update))
+        if blocked_milliseconds:
+            self.timings.write_block.observe(blocked_milliseconds / 1000)
 
     # -- readers --------------------------------------------------------------------------------------------------
 

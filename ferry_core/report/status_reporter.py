@@ -227,7 +227,7 @@ class StatusReporter(CutoverReporter):
             return self._json_before + sum(move.json_changed for move in moves)
 
     def flush(self, result: FlushResult) -> None:
-        self.progress.flushed(result.seconds)
+        self.progress.flushed(result.seconds, result.visible_seconds)
 
     def retried(self, error: FerryError) -> None:
         self.progress.retried(error.server or "both", error.reason)
@@ -341,7 +341,7 @@ class StatusReporter(CutoverReporter):
             else f"verified {counted(verified, 'row')}, no difference{unseen}"
         )
         blocked = "unknown" if self._blocked_milliseconds is None else f"{self._blocked_milliseconds} ms"
-        json = f", {self.json_changed} rows with JSON re-parsed" if self.json_changed else ""
+        json = f", {counted(self.json_changed, 'row')} with JSON re-parsed" if self.json_changed else ""
         progress = report.progress
         moved = f"{counted(progress.rows_copied, 'row')} of {counted(progress.tables_total, 'table')}"
         return self.and_left_out(

@@ -14,7 +14,7 @@ _ROWS = (1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_0
 
 
 class Timings:
-    """Updated once a chunk or generation, never once a row."""
+    """Updated once a transaction or generation, never once a row."""
 
     def __init__(self) -> None:
         chunk = Histogram(
@@ -30,4 +30,19 @@ class Timings:
         self.flush = Histogram(
             "ferry_flush_duration_seconds", "Time of one generation of changed keys.", registry=None, buckets=_SECONDS
         )
-        self.all = (chunk, self.chunk_rows, self.flush)
+        query = Histogram(
+            "ferry_mysql_query_duration_seconds",
+            "Time of one commit on the target, and of one wait on the source until changes are visible.",
+            ["server", "kind"],
+            registry=None,
+            buckets=_SECONDS,
+        )
+        self.commit = query.labels("target", "commit")
+        self.visibility = query.labels("source", "visibility")
+        self.write_block = Histogram(
+            "ferry_cutover_write_block_duration_seconds",
+            "How long each cutover attempt blocked writes on the source.",
+            registry=None,
+            buckets=_SECONDS,
+        )
+        self.all = (chunk, self.chunk_rows, self.flush, query, self.write_block)

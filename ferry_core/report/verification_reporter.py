@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from ferry_core.reasons import Reason
 from ferry_core.report.progress import Progress
 from ferry_core.tables.table import Table
+from ferry_core.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class VerificationReporter:
             self._rows = 0
         self._progress.set_verification(pass_rows=0)
         if request:
-            text = f"comparing {tables} tables again, as asked for"
+            text = f"comparing {counted(tables, 'table')} again, as asked for"
             log.info("verification on request: %s", text)
             self._progress.event("Verification", BEGUN, "", text)
 
@@ -70,7 +71,7 @@ class VerificationReporter:
             passes=said.passes + 1, last_pass_time=now, pass_rows=None, requests_answered=answered
         )
         result = f"{found} differed and were copied again" if found else "no difference"
-        text = f"compared {rows} rows: {result}"
+        text = f"compared {counted(rows, 'row')}: {result}"
         if request or found:
             log.info("verification: %s", text)
             self._progress.event("Verification", ENDED, Reason.ROWS_DIFFER if found else Reason.NO_DIFFERENCE, text)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ferry_core.errors import DataError, TooLarge
 from ferry_core.mysql.session import UNLISTED, Purpose, Session, Warned
@@ -45,6 +45,7 @@ class CopyResult:
     read_seconds: float
     write_seconds: float
     missing: tuple[KeyLiterals, ...] = ()  # keys of a key set that the source did not return
+    commit_seconds: float = 0.0  # of write_seconds; 0: nothing was written, or by several transactions
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ class _Batch:
     big: tuple[KeyLiterals, ...]
     hashes: frozenset[bytes]
     hashed: bool
+
+
+class _Written(NamedTuple):
+    """``commit_seconds`` is 0 if there was nothing to write."""
+
+    deleted: int
+    commit_seconds: float
 
 
 class RowCopier:
@@ -89,9 +97,8 @@ class RowCopier:
         started = time.monotonic()
         batch = self._read(statements, selector)
         read = time.monotonic() - started
-        deleted = 0
         try:
-            deleted = self._write(statements, selector, batch)
+            written = self._write(statements, selector, batch)
         except LoadWarned as warned:
             if batch.hashed or not warned.excusable:
                 raise refused(table, warned.warnings) from None
@@ -102,11 +109,12 @@ class RowCopier:
             rows_sent=batch.rows,
             bytes_sent=len(batch.payload),
             rows_asked=len(selector.keys) if isinstance(selector, KeySet) else batch.rows + len(batch.big),
-            deleted_missing=deleted,
+            deleted_missing=written.deleted,
             json_changed=batch.json_changed,
             read_seconds=read,
             write_seconds=time.monotonic() - started - read,
             missing=tuple(_missing(selector, batch)),
+            commit_seconds=written.commit_seconds,
         )
         for key in batch.big:
             result = self._copy_big(statements, key, result)
@@ -179,20 +187,23 @@ class RowCopier:
 
     # -- write ----------------------------------------------------------------------------------------------------
 
-    def _write(self, statements: Statements, selector: Selector, batch: _Batch) -> int:
+    def _write(self, statements: Statements, selector: Selector, batch: _Batch) -> _Written:
         missing = _missing(selector, batch)
         if not missing and not batch.rows:
-            return 0
+            return _Written(0, 0.0)
         deleted = 0
         self._isolate(statements.table)
-        with leniently(self._target, batch.hashed), self._fence.transaction(self._target):
-            if statements.table.key.promised:  # nothing on the target makes REPLACE find these rows
-                self._delete(statements, selector)
-            elif missing:
-                deleted = self._delete(statements, KeySet(tuple(missing)))
-            if batch.rows:
-                self._load(statements, selector, batch)
-        return deleted
+        with leniently(self._target, batch.hashed):
+            with self._fence.transaction(self._target):
+                if statements.table.key.promised:  # nothing on the target makes REPLACE find these rows
+                    self._delete(statements, selector)
+                elif missing:
+                    deleted = self._delete(statements, KeySet(tuple(missing)))
+                if batch.rows:
+                    self._load(statements, selector, batch)
+                loaded = time.monotonic()
+            commit_seconds = time.monotonic() - loaded
+        return _Written(deleted, commit_seconds)
 
     def _delete(self, statements: Statements, selector: Selector) -> int:
         deleted = self._target.execute(statements.delete(selector, self._index(statements.table)))
@@ -229,7 +240,7 @@ class RowCopier:
             batch = _Batch(len(rows), line, 0, frozenset({",".join(key)} if rows else ()), (), frozenset(), False)
             del rows
             try:
-                deleted = self._write(statements, selector, batch)
+                written = self._write(statements, selector, batch)
             except LoadWarned as warned:
                 raise refused(table, warned.warnings) from None
             except TooLarge as error:  # the only thing here that MySQL limits by max_allowed_packet is a JSON value
@@ -238,7 +249,7 @@ class RowCopier:
             before,
             rows_sent=before.rows_sent + batch.rows,
             bytes_sent=before.bytes_sent + len(line),
-            deleted_missing=before.deleted_missing + deleted,
+            deleted_missing=before.deleted_missing + written.deleted,
             read_seconds=before.read_seconds + read,
             write_seconds=before.write_seconds + time.monotonic() - started - read,
             missing=before.missing if batch.rows else (*before.missing, key),

@@ -38,6 +38,7 @@ from ferry_core.run.parts import Parts
 from ferry_core.run.rebuilds import Rebuilds
 from ferry_core.run.setup import source_lock
 from ferry_core.schema.foreign_keys import add_foreign_keys
+from ferry_core.text import counted
 from ferry_core.workers.index_builds import IndexBuilds
 from ferry_core.workers.orphans import suspect_orphans
 
@@ -255,7 +256,8 @@ class DataOperations:
                     some = perhaps_ours[at : at + EMPTIED_AT_ONCE]
                     deleted = empty_tables(self._fence, session, some, wait_while_paused)
                     note_emptied(self._fence, [move.table.target for move in some])
-                    log.info("deleted %d rows of an earlier, forgotten run from %d tables", deleted, len(some))
+                    gone, of = counted(deleted, "row"), counted(len(some), "table")
+                    log.info("deleted %s of an earlier, forgotten run from %s", gone, of)
         return fresh
 
     def make_readable(self, wait_until: WaitUntil, tick: Callable[[], None]) -> None:

@@ -20,6 +20,7 @@ from ferry_core.run.setup import RunContext
 from ferry_core.schema.drop import drop_if_empty
 from ferry_core.schema.foreign_keys import with_other_keys
 from ferry_core.tables.table import Table
+from ferry_core.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def undo_start(context: RunContext, fence: Fence, state: RunState, created: Sequ
     except RetriableError as error:
         log.warning("not all tables that this run has created could be dropped, the next start does that: %s", error)
     else:
-        log.info("nothing is copied yet: dropped %d tables that this run has created", dropped)
+        log.info("nothing is copied yet: dropped %s that this run has created", counted(dropped, "table"))
 
 
 def drop_outdated(context: RunContext, fence: Fence, source: Session, target: Session) -> None:
@@ -60,7 +61,7 @@ def drop_outdated(context: RunContext, fence: Fence, source: Session, target: Se
     outdated = [table for table in there if table in unlike and is_recreated(checked, table)]
     if outdated:
         dropped = _drop(target, fence, outdated, set(outdated))
-        log.info("dropped %d tables of an earlier start: they were altered on the source since", dropped)
+        log.info("dropped %s of an earlier start, altered on the source since", counted(dropped, "table"))
 
 
 def _drop(target: Session, fence: Fence, tables: Sequence[Table], unwritten: Collection[Table]) -> int:

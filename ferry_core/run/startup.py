@@ -48,6 +48,7 @@ from ferry_core.run.started import Started
 from ferry_core.run.verification import background, wanted_of
 from ferry_core.schema.cascades import unlogged_cascades
 from ferry_core.schema.create import Creation
+from ferry_core.text import counted
 from ferry_core.throttle import Throttle
 from ferry_core.verify.verifier import Verifier
 from ferry_core.workers.background_verifier import BackgroundVerifier
@@ -208,7 +209,7 @@ class RunStartup:
         self._reporter.begin(moves, fence.epoch, state)
         estimated = self._reporter.report().progress.rows_estimated
         how = "resumes from its checkpoint" if context.begun else "starts from the beginning"
-        log.info("%s: %d tables, about %d rows", how, len(context.tables), estimated)
+        log.info("%s: %s, about %s", how, counted(len(context.tables), "table"), counted(estimated, "row"))
         self._reporter.set_new_tables(context.new_tables)
         return _Start(context, fence, visibility, state, altered, moves)
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
-from ferry_core.text import shortlist
+from ferry_core.text import agreeing, shortlist
 from ferry_core.verify.checksum import DIGEST_DIGITS
 
 
@@ -155,4 +155,5 @@ class RowsDifferAgain(DataError):
 
 def named(differing: Sequence[Difference]) -> str:
     """The number of rows, and the first of them."""
-    return f"{len(differing)} rows differ between source and target: {shortlist(differing, NAMED_ROWS, '; ')}"
+    how_many = agreeing(len(differing), "row", "differ")
+    return f"{how_many} between source and target: {shortlist(differing, NAMED_ROWS, '; ')}"

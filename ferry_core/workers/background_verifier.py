@@ -16,6 +16,7 @@ from ferry_core.errors import Interrupted, KeyUnusable, RetriableError
 from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
+from ferry_core.text import agreeing, counted
 from ferry_core.verify.difference import Difference, RowsDiffer, named
 from ferry_core.verify.final_pass import Progress
 from ferry_core.verify.verifier import KEYS_PER_TURN, Proof, Verdict, Verifier
@@ -123,7 +124,7 @@ class BackgroundVerifier:
     def repairing(self) -> str:
         """What is copied again, for people; empty if nothing is."""
         rows = self._repairs.open
-        return f"{rows} rows differ between source and target and are copied again" if rows else ""
+        return f"{agreeing(rows, 'row', 'differ')} between source and target: to be copied again" if rows else ""
 
     @property
     def unseen(self) -> str:
@@ -219,7 +220,7 @@ class BackgroundVerifier:
 
     def _full_pass(self, moves: Sequence[TableMove]) -> list[TableMove]:
         """Compare these tables, of which nothing is proven. Gives those that need another pass."""
-        log.info("full pass of the verification begins: %d tables", len(moves))
+        log.info("full pass of the verification begins: %s", counted(len(moves), "table"))
         for move in moves:
             self._verifier.unproven.begin(move)
             keys, decode = self._buffer.pending_snapshot(move)
@@ -262,7 +263,7 @@ class BackgroundVerifier:
             self._passed.clear()
             if copied := [move for move in whole if move.copied]:
                 why = "had more changes than fit into memory, or were altered or copied since"
-                log.info("%d tables %s: another full pass of them begins", len(copied), why)
+                log.info("%s %s: another full pass of them begins", counted(len(copied), "table"), why)
                 self._full_pass(copied)
             if len(copied) == len(whole):
                 self._passed.set()
@@ -380,8 +381,8 @@ class BackgroundVerifier:
 
 def _log(verdict: Verdict) -> None:
     log.info(
-        "full pass of the verification ends: %d rows compared, %d differ, %d tables to be verified again",
-        verdict.rows,
+        "full pass of the verification ends: %s compared, %d differ, %s to be verified again",
+        counted(verdict.rows, "row"),
         len(verdict.differing),
-        len(verdict.unfinished),
+        counted(len(verdict.unfinished), "table"),
     )

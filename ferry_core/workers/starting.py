@@ -27,6 +27,7 @@ from ferry_core.errors import Terminated
 from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import Table
+from ferry_core.text import counted
 from ferry_core.workers.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class MoveStarter:
         with self._writer.rows() as session:
             deleted = empty_tables(self._writer.fence, session, [move], self._steps.tick)
         if deleted:
-            log.info("%s: deleted %d rows on the target before its copy", move.id, deleted)
+            log.info("%s: deleted %s on the target before its copy", move.id, counted(deleted, "row"))
 
     def _begin(self, move: TableMove) -> None:
         """Follow, record, wait, copy."""

@@ -313,6 +313,17 @@ DETAIL_PANELS: dict[str, list[Panel]] = {
     ],
     "Servers and Pod": [
         Panel(
+            "Waits for servers",
+            "95th percentile of a commit on the target, and of the wait until changes can be read on the source.",
+            [
+                (
+                    quantile(0.95, one("ferry_mysql_query_duration_seconds_bucket"), "le, server, kind"),
+                    "{{server}} {{kind}}",
+                )
+            ],
+            "s",
+        ),
+        Panel(
             "Errors",
             "Errors of the servers after which a step was repeated, a second.",
             [(f"rate({one('ferry_mysql_errors_total')}[5m])", "{{server}} {{class}}")],

@@ -173,7 +173,7 @@ def test_the_copier_cuts_over_only_after_permission(pair: Pair, schema: str, mak
         "stage Validating",
         "Passed: preflight passed",
         "this run writes as epoch 1",
-        "starts from the beginning: 1 tables, about ",
+        "starts from the beginning: 1 table, about ",
         "stage Copying",
         f"table {schema}.orders is copied: {ROWS} rows",
         f"all rows are copied: {ROWS}, ",

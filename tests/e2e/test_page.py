@@ -1,4 +1,4 @@
-"""A person moves a schema with nothing but the status page: watches, pauses, resumes and cuts over, in Chromium."""
+"""A person moves a schema with nothing but the status page: watches, pauses, resumes, verifies and cuts over."""
 
 import re
 from pathlib import Path
@@ -51,6 +51,10 @@ def test_a_move_from_the_page_alone(tmp_path: Path, mysql_pair: Pair, schema: st
         expect(page.locator("#said")).to_have_text("no cap of rows a second")
         expect(phase).to_have_text("ReadyForCutover")
         expect(page.locator("#gates li").nth(4)).to_contain_text("Every gate is passed: ✓ yes")
+        click(page, "Verify")
+        expect(page.locator("#said")).to_have_text("all tables are compared again; the status tells what differs")
+        expect(page.locator("#events")).to_contain_text("comparing 1 table again, as asked for")
+        expect(page.locator("#events")).to_contain_text(f"compared {ROWS} rows: no difference")
         click(page, "Cut over…")
         page.screenshot(path=tmp_path / "asks.png")
         click(page, "Approve the cutover")

@@ -88,7 +88,9 @@ def test_after_a_run_was_killed_before_its_first_row(cli: FerryCli, killed: str,
         assert cli.lease() == [(1, "Claimed")]
         process.kill()
     load(cli)
-    line = run(cli, "--restart").refused(64, "TargetNotEmpty", f"{cli.schema}.t hold rows")
+    line = run(cli, "--restart").refused(
+        64, "TargetNotEmpty", f"rows that this Ferry did not write are in {cli.schema}.t"
+    )
     assert f"{cli.schema}.u" not in line
     assert rows(cli) == THEIRS
     cli.pair.target.execute(f"DELETE FROM `{cli.schema}`.t")
@@ -130,7 +132,7 @@ def test_into_a_table_whose_start_is_undone(cli: FerryCli) -> None:
         proxy.release()
         ended = Ended(process.wait_end(120), "", process.log.read_text())
     assert ended.code == 64, ended
-    assert f"{schema}.t hold rows that this Ferry did not write" in ended.stderr
+    assert f"rows that this Ferry did not write are in {schema}.t" in ended.stderr
     assert rows(cli) == THEIRS
     target.execute(f"DROP TABLE `{schema}`.t")
     completes(cli)
@@ -146,7 +148,7 @@ def test_a_checkpoint_of_before_the_first_row_tells_of_none(cli: FerryCli) -> No
     assert cli.stored()["tables"]
     assert cli.lease()[0][1] == "Claimed"
     load(cli)
-    run(cli).refused(64, "TargetNotEmpty", f"{cli.schema}.t hold rows")
+    run(cli).refused(64, "TargetNotEmpty", f"rows that this Ferry did not write are in {cli.schema}.t")
     cli.pair.target.execute(f"DROP TABLE `{cli.schema}`.t")
     completes(cli)
 
@@ -159,7 +161,7 @@ def test_a_run_killed_as_it_records_the_start(cli: FerryCli, moment: str) -> Non
         process.kill()
     load(cli)
     for arguments in ((), ("--restart",)):
-        run(cli, *arguments).refused(64, "TargetNotEmpty", f"{cli.schema}.t hold rows")
+        run(cli, *arguments).refused(64, "TargetNotEmpty", f"rows that this Ferry did not write are in {cli.schema}.t")
         assert rows(cli) == THEIRS
     cli.pair.target.execute(f"DELETE FROM `{cli.schema}`.t")
     completes(cli)
@@ -193,7 +195,7 @@ def test_into_a_table_that_a_restart_selects_anew(cli: FerryCli, killed: bool) -
         else:
             proxy.release()
             Ended(process.wait_end(120), "", process.log.read_text()).refused(64, "TargetNotEmpty", f"{schema}.t")
-    run(cli, "--restart").refused(64, "TargetNotEmpty", f"{schema}.t hold rows")
+    run(cli, "--restart").refused(64, "TargetNotEmpty", f"rows that this Ferry did not write are in {schema}.t")
     assert rows(cli) == THEIRS
     cli.pair.target.execute(f"DELETE FROM `{schema}`.t")
     ended = run(cli, "--restart")
@@ -211,7 +213,7 @@ def test_into_an_empty_table_of_a_restart_that_is_killed(cli: FerryCli) -> None:
     with held(cli, "DELETE FROM `{}`.`u`", "--restart") as (process, _):
         process.kill()
     load(cli)
-    run(cli, "--restart").refused(64, "TargetNotEmpty", f"{cli.schema}.t hold rows")
+    run(cli, "--restart").refused(64, "TargetNotEmpty", f"rows that this Ferry did not write are in {cli.schema}.t")
     assert rows(cli) == THEIRS
     cli.pair.target.execute(f"DELETE FROM `{cli.schema}`.t")
     completes(cli, "--restart")

@@ -46,7 +46,7 @@ def test_rows_that_were_copied_again_are_equal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended(monkeypatch, report(differing=4), report(differing=4), report(1, 6)) is ExitCode.DONE
-    assert "2 rows differed and were copied again" in capsys.readouterr().out
+    assert "copied 2 rows again that differed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("epoch", [None, 4])

@@ -152,7 +152,7 @@ def test_rows_that_belong_to_nobody(pair: Pair, tables: str) -> None:
     pair.target.execute(f"INSERT INTO `{tables}`.t (id, name) VALUES (1, 'x')")
     found = told(check(pair.source, pair.target, tables))
     assert list(found) == ["TargetNotEmpty"]
-    assert f"{tables}.t hold rows" in found["TargetNotEmpty"]
+    assert f"that this Ferry did not write are in {tables}.t" in found["TargetNotEmpty"]
     assert pair.target.value(f"SELECT COUNT(*) FROM `{tables}`.t") == 1
 
 
@@ -167,7 +167,7 @@ def test_rows_that_our_lease_claims(pair: Pair, tables: str) -> None:
     results = check(pair.source, pair.target, tables)
     assert not told(results)
     warned = told(results, Status.WARNING)["ForgottenRows"]
-    assert f"{tables}.t hold rows" in warned
+    assert f"rows of an earlier run of this Ferry are in {tables}.t" in warned
     assert "a run deletes these rows and copies the tables again" in warned
     _hold(pair, FERRY_UID, "Copying", f"{tables}.another")
     assert list(told(check(pair.source, pair.target, tables))) == ["TargetNotEmpty"]
@@ -184,7 +184,7 @@ def test_rows_in_a_table_that_we_have_claimed_and_not_written_to(pair: Pair, tab
             context.stateless, context.restart = stateless, restart
             found = told(run_checks(context))
         assert list(found) == ["TargetNotEmpty"]
-        assert f"{tables}.t hold rows that this Ferry did not write" in found["TargetNotEmpty"]
+        assert f"rows that this Ferry did not write are in {tables}.t" in found["TargetNotEmpty"]
     assert not told(check(pair.source, pair.target, tables, started={f"{tables}.t"})), "an earlier version wrote them"
 
 
@@ -303,10 +303,11 @@ def test_rows_of_ours_whose_state_is_missing(pair: Pair, tables: str) -> None:
                 setattr(context, name, value)
             return told(run_checks(context), status)
 
-    assert f"{tables}.t hold about" in found(Status.FAILED, stateless=True)["StateMissing"]
+    assert f"to {tables}.t, but there is no" in found(Status.FAILED, stateless=True)["StateMissing"]
     for what in ({"stateless": True, "restart": True}, {"stateless": False}):
         assert "StateMissing" not in found(Status.FAILED, **what)
-        assert f"{tables}.t hold rows" in found(Status.WARNING, **what)["ForgottenRows"]
+        ours = f"rows of an earlier run of this Ferry are in {tables}.t"
+        assert ours in found(Status.WARNING, **what)["ForgottenRows"]
     for phase in ("Completed", "Aborted"):
         _hold(pair, FERRY_UID, phase, f"{tables}.t")
         assert "StateMissing" not in found(Status.FAILED, stateless=True), "no --restart brings that back"

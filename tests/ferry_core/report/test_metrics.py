@@ -41,6 +41,8 @@ PROMISED = {
     "ferry_verify_passes_total",
     "ferry_cutover_attempts_total",
     "ferry_cutover_write_block_seconds",
+    "ferry_cutover_write_block_duration_seconds",
+    "ferry_mysql_query_duration_seconds",
     "ferry_mysql_errors_total",
 }
 
@@ -85,8 +87,8 @@ def test_metrics_equal_the_report() -> None:
     chunk = CopyResult(60, 600, 60, 0, 0, 0.03, 0.2)
     finish_chunk(orders, chunk)
     progress.chunk(orders, chunk)
-    progress.keys_copied(CopyResult(5, 50, 7, 2, 0, 0.1, 0.1))
-    progress.flushed(0.7)
+    progress.keys_copied(CopyResult(5, 50, 7, 2, 0, 0.1, 0.1, commit_seconds=0.04))
+    progress.flushed(0.7, 0.1)
     progress.stream(
         position="b.1",
         gtid_set=None,
@@ -117,6 +119,11 @@ def test_metrics_equal_the_report() -> None:
     assert value(samples, "ferry_copy_chunk_duration_seconds_count", op="read") == 1
     assert value(samples, "ferry_copy_chunk_duration_seconds_sum", op="write") == 0.2
     assert value(samples, "ferry_flush_duration_seconds_sum") == 0.7
+    query = "ferry_mysql_query_duration_seconds"
+    assert value(samples, f"{query}_sum", server="source", kind="visibility") == 0.1
+    assert value(samples, f"{query}_sum", server="target", kind="commit") == 0.04
+    assert value(samples, f"{query}_count", server="target", kind="commit") == 1  # not for what has no time of its own
+    assert value(samples, "ferry_cutover_write_block_duration_seconds_sum") == 0.25
     assert value(samples, "ferry_changed_keys_flushed_total", op="written") == 5
     assert value(samples, "ferry_changed_keys_flushed_total", op="deleted") == 2
     assert value(samples, "ferry_changed_keys_pending") == 12
@@ -149,6 +156,6 @@ def test_many_tables_share_one_label() -> None:
 
 def test_two_runs_share_nothing() -> None:
     first, second = Progress(), Progress()
-    first.flushed(1.0)
+    first.flushed(1.0, 0.1)
     assert value(scrape(first), "ferry_flush_duration_seconds_count") == 1
     assert value(scrape(second), "ferry_flush_duration_seconds_count") == 0

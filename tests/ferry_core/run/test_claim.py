@@ -76,7 +76,7 @@ class Claims:
         self.pair.target.execute(f"DELETE FROM `{self.schema}`.t")
 
     def refused(self, *tables: str, state: RunState | None = None) -> None:
-        with pytest.raises(ConfigError, match=f"TargetNotEmpty.*{self.schema}.t hold rows that this Ferry did not"):
+        with pytest.raises(ConfigError, match=f"TargetNotEmpty.*that this Ferry did not write are in {self.schema}.t"):
             self.take(*tables, state=state)
 
 

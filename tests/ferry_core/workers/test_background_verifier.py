@@ -140,7 +140,7 @@ def test_a_difference_counts_only_when_the_stream_has_caught_up() -> None:
     looking.join(60)
     for _ in range(SAME_DIFFERENCE_TIMES - 2):
         rig.verification._look()
-    with pytest.raises(DataError, match="1 rows differ"):
+    with pytest.raises(DataError, match="1 row differs"):
         rig.verification._look()
 
 
@@ -152,7 +152,7 @@ def test_a_constantly_changing_row_is_never_reported_as_different() -> None:
     rig.verifier.steady.return_value = [DIFFERS]
     for _ in range(SAME_DIFFERENCE_TIMES - 1):
         rig.verification._look()
-    with pytest.raises(DataError, match="1 rows differ"):
+    with pytest.raises(DataError, match="1 row differs"):
         rig.verification._look()
 
 
@@ -218,7 +218,7 @@ def test_a_row_that_differs_is_copied_again_until_it_is_equal() -> None:
     rig.verifier.unproven.holds = Mock(side_effect=lambda _, rows: list(rows))
     for _ in range(SAME_DIFFERENCE_TIMES):
         rig.verification._look()
-    assert (rig.buffer.pending_keys(MOVE), rig.verification.repairing[:6]) == (1, "1 rows")
+    assert (rig.buffer.pending_keys(MOVE), rig.verification.repairing[:6]) == (1, "1 row ")
     rig.events.differ.assert_called_once_with({MOVE.id: 1})
     for _ in range(2 * SAME_DIFFERENCE_TIMES):  # held back, perhaps by a pause: that is no second repair
         rig.verification._look()
@@ -356,7 +356,7 @@ def test_rows_that_are_checked_in_turns_are_judged_too(by_event: bool) -> None:
     rig.verifier.prove_some = Mock(side_effect=one_key)
     for _ in range(3 * (SAME_DIFFERENCE_TIMES - 1)):
         rig.verification._look()
-    with pytest.raises(DataError, match="1 rows differ"):
+    with pytest.raises(DataError, match="1 row differs"):
         rig.verification._look()
 
 
