@@ -157,4 +157,4 @@ def _plain(watched: Watched, out: Output, done: threading.Event) -> None:
     news = News()
     while not done.wait(PLAIN_SECONDS):
         if line := news.of(watched.snapshot()):
-            out.say(line)
+            out.say(line, event="progress")

@@ -34,7 +34,8 @@ class LoggedProgress(Progress):
         super().set_condition(kind, status, reason, message)
         changed = now == "True" if before is None else now != before.status
         if changed and kind not in LOGGED_ELSEWHERE and self._phase is not Phase.FAILED:  # a failure is the last line
-            log.info("%s: %s", reason, sentence(kind, now, reason, message))
+            told = {"event": "condition", "condition": str(kind), "status": now, "reason": str(reason)}
+            log.info("%s: %s", reason, sentence(kind, now, reason, message), extra=told)
 
     def set_epoch(self, epoch: int) -> None:
         super().set_epoch(epoch)

@@ -1,14 +1,12 @@
 #!/bin/bash
 # build.sh [BINARY ...]: real Kubernetes binaries, built from Go modules into a cache folder outside the clone, once.
-# Without arguments all that one node needs, its DNS server too; kube-router, which enforces NetworkPolicies, only by name.
-# What is there is left alone; prints the folder of the binaries.
+# Without arguments all that one node needs, its DNS server too. What is there is left alone; prints the folder of the binaries.
 # No registry and no download site carries them as files, but the Go module proxy has their sources.
 set -eu -o pipefail
 cd "$(dirname "$0")"
 
 version=1.34.4
 coredns_version=1.14.7
-router_version=2.1.0
 oldest_go=1.25
 folder="${MYSQL_FERRY_CACHE:-${HOME:-/root}/.cache/mysql-ferry}/kubernetes/$version"
 all="kube-apiserver kubectl kube-controller-manager kube-scheduler kubelet kube-proxy"
@@ -67,13 +65,6 @@ build_coredns() {
     CGO_ENABLED=0 "$go" -C coredns build -mod=mod -trimpath -ldflags "-s -w" -o ../bin/.coredns
 }
 
-build_router() {
-    mkdir -p router
-    printf 'module router\n\ngo %s.0\n\nrequire github.com/cloudnativelabs/kube-router/v2 v%s\n' "$oldest_go" "$router_version" >router/go.mod
-    CGO_ENABLED=0 "$go" -C router build -mod=mod -trimpath -ldflags "-s -w" -o ../bin/.kube-router \
-        github.com/cloudnativelabs/kube-router/v2/cmd/kube-router
-}
-
 build() {
     local flags="-s -w" package binary
     for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
@@ -84,8 +75,6 @@ build() {
         echo "building $binary" >&2
         if [ "$binary" = coredns ]; then
             build_coredns
-        elif [ "$binary" = kube-router ]; then
-            build_router
         else
             CGO_ENABLED=0 "$go" build -trimpath -ldflags "$flags" -o "bin/.$binary" "k8s.io/kubernetes/cmd/$binary"
         fi

@@ -97,34 +97,6 @@ class Cluster:
         pid = (self.folder / "pid" / program).read_text()
         _run("nsenter", f"--target={self.init.pid}", "--pid", "kill", f"-{signal_name}", pid)
 
-    @contextlib.contextmanager
-    def enforcing_policies(self) -> Iterator[None]:
-        """While entered, NetworkPolicies are in force: kube-router drops what they do not allow, a moment later."""
-        if not shutil.which("ipset"):
-            apt_install("ipset")
-        router = _script("build.sh", "kube-router") / "kube-router"
-        only = ["--run-firewall=true", "--run-router=false", "--run-service-proxy=false", "--health-port=0"]
-        of = [f"--kubeconfig={self.kubeconfig}", f"--hostname-override={NODE}"]
-        line = [*self._inside, "setpriv", "--pdeathsig=KILL", "--", router, *only, *of]
-        with (self.folder / "log" / "kube-router.log").open("ab") as log:
-            process = subprocess.Popen(
-                [*line, f"--service-cluster-ip-range={self.network.services}"], stdout=log, stderr=log
-            )
-            try:
-                yield
-            finally:
-                process.kill()
-                process.wait()
-                for chain in ("INPUT", "FORWARD", "OUTPUT"):  # its rules outlive it, without effect from now on
-                    rules = _run(*self._inside, "iptables", "-S", chain).splitlines()
-                    for rule in (each.split(" ", 1)[1] for each in rules if "kube-router" in each):
-                        _run(*self._inside, "sh", "-c", f"iptables -D {rule}")
-
-    @property
-    def _inside(self) -> list[str]:
-        """Begins a command line that runs in the node's namespaces."""
-        return ["nsenter", f"--target={self.init.pid}", "--net", "--mount", "--pid"]
-
     def log_tail(self, lines: int = 8) -> str:
         """The ends of all logs."""
         logs = sorted((self.folder / "log").iterdir())

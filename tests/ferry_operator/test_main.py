@@ -24,6 +24,7 @@ def test_a_log_record_of_kopf_is_one_line_of_json() -> None:
     assert line == {
         "level": "ERROR",
         "logger": "kopf.objects",
+        "event": "kopf.objects",
         "message": "it failed",
         "k8s_ref": {"kind": "Ferry", "name": "orders"},
     }

@@ -56,7 +56,10 @@ class ClusterFerry(Namespace):
 
     def create(self, name: str = FERRY, **spec: Any) -> None:
         """``kubectl apply`` of a Ferry that moves the whole schema; ``spec`` overrides parts."""
-        sides = {role: self.side(role) for role, _ in self._servers}
+        sides = {
+            role: {"host": server.host, "port": server.port, "credentialsSecretRef": {"name": role}}
+            for role, server in self._servers
+        }
         usual = {"tables": {"include": [f"{SCHEMA}.*"]}, "verify": {"mode": "Final"}}
         cutover = {"watchFor": "1s", "maxLag": "20s", "maxAttempts": 100, "deadline": "60s"} | spec.pop("cutover", {})
         ferry = {
@@ -66,11 +69,6 @@ class ClusterFerry(Namespace):
             "spec": sides | usual | spec | {"cutover": cutover},
         }
         self.kubectl("apply", "-f", "-", given=ferry)
-
-    def side(self, role: str) -> Object:
-        """``spec.source`` or ``spec.target``."""
-        server = dict(self._servers)[role]
-        return {"host": server.host, "port": server.port, "credentialsSecretRef": {"name": role}}
 
     def delete_namespace(self) -> None:
         """Delete the namespace with everything in it: a Ferry whose servers are gone would be retried for ever."""

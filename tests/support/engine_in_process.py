@@ -95,7 +95,7 @@ def stalled(monkeypatch: "pytest.MonkeyPatch", chosen: Callable[[Table, Selector
     stall = Stall(chosen)
     write = RowCopier._write
 
-    def stalling(copier: RowCopier, statements: Any, selector: Selector, batch: Any) -> int:
+    def stalling(copier: RowCopier, statements: Any, selector: Selector, batch: Any) -> Any:
         stall.pass_through(statements.table, selector)
         return write(copier, statements, selector, batch)
 

@@ -11,7 +11,7 @@ import functools
 import os
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,10 @@ class WholeCluster(KubeClient):
         """The address of this machine that Pods can reach."""
         return self.machine.gateway
 
-    def install_operator(self, chart: Path = CHART, tag: str = "dev", options: Sequence[str] = ()) -> None:
+    def install_operator(self, chart: Path = CHART, tag: str = "dev") -> None:
         """With the chart, overriding foreign changes; returns once the operator is ready."""
         line = ("upgrade", "--install", "ferry", str(chart), "--create-namespace", "--force-conflicts")
-        self.helm(*line, f"--set=image.tag={tag}", *options)
+        self.helm(*line, f"--set=image.tag={tag}")
         if self.keep:  # the same tag may be another image now
             self.roll_operator()
         self.await_operator()
@@ -172,11 +172,6 @@ class WholeCluster(KubeClient):
         selector = "labelSelector=app.kubernetes.io/component=operator"
         (pod,) = self.request("GET", f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods?{selector}")["items"]
         return pod
-
-    @property
-    def operator_address(self) -> str:
-        """Of its Pod."""
-        return str(self._operator_pod["status"]["podIP"])
 
     def operator_log(self, lines: int = 40) -> str:
         """The end of the operator's log, and of the previous process's if it was restarted."""

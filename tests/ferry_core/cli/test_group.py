@@ -86,6 +86,7 @@ def test_errors_in_json() -> None:
     result = CliRunner().invoke(group, ["fail", "config", "--json"])
     said = json.loads(result.stderr)
     assert (said["level"], said["reason"], said["message"]) == ("ERROR", "InvalidField", "this is wrong")
+    assert said["event"] == "failure"
     assert "time" in said
 
 

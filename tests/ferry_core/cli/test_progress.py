@@ -158,8 +158,9 @@ def test_lines_are_json_where_logs_are(capsys: pytest.CaptureFixture[str], monke
     out.as_json = True
     with _looking(engine, "auto", out):
         assert engine.looked.wait(60)
-    first = capsys.readouterr().out.splitlines()[0]
-    assert json.loads(first)["message"].startswith("Copying")
+    first = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert first["message"].startswith("Copying")
+    assert first["event"] == "progress"
 
 
 def test_progress_none_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
