@@ -90,6 +90,11 @@ def test_errors_in_json() -> None:
     assert "time" in said
 
 
+def test_a_stop_that_was_asked_for_is_no_error() -> None:
+    result = CliRunner().invoke(group, ["fail", "stopped", "--json"])
+    assert json.loads(result.stderr)["level"] == "INFO"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
