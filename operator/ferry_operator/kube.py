@@ -68,9 +68,11 @@ class KubeError(Exception):
 
     @property
     def refused(self) -> bool:
-        """By a rule of the cluster: quota, admission, permission or validation. A retry may not help."""
+        """By a rule of the cluster: quota, admission (also one that does not answer), permission or validation. A retry
+        may not help.
+        """
         rules = (HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.BAD_REQUEST)
-        return self.status in rules or self._denied
+        return self.status in rules or self._denied or "failed calling webhook" in self.message
 
     @property
     def _denied(self) -> bool:
