@@ -27,7 +27,6 @@ from ferry_core.run.phases import Exit, exit_by, follow
 from ferry_core.run.readiness import missing_gates
 from ferry_core.run.restart_policy import RestartPolicy
 from ferry_core.run.started import Started, Startup
-from ferry_core.text import counted
 
 if TYPE_CHECKING:
     from ferry_core.run.late_writes import WatchedEnd
@@ -314,7 +313,7 @@ class Coordinator:
                 break
             self._reporter.tick()
             if passed:
-                log.info("watched the source: %s since the cutover", counted(max(0, written), "change"))
+                log.info("watched the source: %d changes since the cutover", max(0, written))
                 run.checkpoints.state.watched = True
                 break
             if end is not None and (end.given_up or self._intent.now.stopping):

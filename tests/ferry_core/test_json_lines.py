@@ -43,12 +43,13 @@ def test_a_condition_has_its_parts_as_fields() -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     log.addHandler(handler)
-    before, log.level = log.level, logging.INFO
+    before = log.level
+    log.setLevel(logging.INFO)
     try:
         LoggedProgress(1).set_condition(Condition.COPY_COMPLETE, True, Reason.ALL_TABLES_COPIED)
     finally:
         log.removeHandler(handler)
-        log.level = before
+        log.setLevel(before)
     said = json.loads(stream.getvalue())
     told = said["event"], said["condition"], said["status"], said["reason"]
     assert told == ("condition", "CopyComplete", "True", "AllTablesCopied")
