@@ -16,6 +16,8 @@ from tests.torture.workload import KINDS
 Flags = dict[str, str | int | bool]
 
 _ROW_IMAGES = ("FULL", "MINIMAL", "NOBLOB")
+STAGES = ("Copying", "Streaming", "ReadyForCutover", "CuttingOver", "Completed")
+"""In their order."""
 _MOST_AT_ONCE = 3
 _ENDING_SHARE = 0.2
 
@@ -29,6 +31,8 @@ class Action:
     hold: str = ""
     skip: int = 0
     """How many such statements pass before one is held back."""
+    stage: str = ""
+    """Not before the run has come to this stage, if it does in time."""
     down: float = 0.0
     """Seconds until a copier that was killed is started again."""
 
@@ -107,6 +111,7 @@ def _action(rng: random.Random, *, approved: bool) -> Action:
         after=rng.choice((0.0, rng.uniform(0, 1), rng.uniform(0, 3))),
         hold=_hold(rng, approved=approved),
         skip=rng.choice((0, 0, rng.randint(0, 20))),
+        stage=rng.choice(("", "", *STAGES[:3])),
         down=rng.choice((0.0, rng.uniform(0, 2))),
     )
 
