@@ -82,6 +82,14 @@ class LoadResult:
     skipped: int
     warnings: int
 
+    def __add__(self, other: "LoadResult") -> "LoadResult":
+        return LoadResult(
+            self.records + other.records,
+            self.deleted + other.deleted,
+            self.skipped + other.skipped,
+            self.warnings + other.warnings,
+        )
+
 
 def _settings(purpose: Purpose, version: ServerVersion) -> dict[str, str]:
     settings = {
@@ -278,10 +286,13 @@ class Session:
         except ValueError as error:
             raise self._malformed("a text where a number was due") from error
 
-    def execute(self, statement: str | bytes) -> int:
-        """Run one statement; returns the affected rows. Text may hold bytes, decoded with ``surrogateescape``."""
+    def execute(self, statement: str | bytes, shown: str = "") -> int:
+        """Run one statement; returns the affected rows. Text may hold bytes, decoded with ``surrogateescape``.
+
+        ``shown``: the part that an error may show, if the statement holds values of rows.
+        """
         raw = statement.encode("utf-8", "surrogateescape") if isinstance(statement, str) else statement
-        with self._errors(raw if isinstance(statement, str) else raw[:400]):
+        with self._errors(shown.encode() if shown else raw if isinstance(statement, str) else raw[:400]):
             return int(self._connection.query(raw))
 
     def stream(self, statement: str) -> Generator[Row]:
@@ -313,6 +324,10 @@ class Session:
     def closed(self) -> bool:
         """Whether this end has closed it."""
         return not self._connection.open
+
+    def takes_files(self) -> bool:
+        """Whether the server accepts LOAD DATA LOCAL now."""
+        return self.number("SELECT @@GLOBAL.local_infile") == 1
 
     def load(self, statement: str, payload: bytes) -> LoadResult:
         """Run LOAD DATA LOCAL with ``payload`` as the content of the file."""

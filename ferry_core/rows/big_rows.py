@@ -7,6 +7,7 @@ import threading
 
 from ferry_core.mysql.session import Row
 from ferry_core.rows.statements import Statements
+from ferry_core.tables.codecs import Codec
 
 BIG_ROW = threading.Lock()
 """One big row at a time in the whole process, because each may take several times its size in memory."""
@@ -15,12 +16,11 @@ BIG_ROW = threading.Lock()
 def load_line(statements: Statements, row: Row) -> bytes:
     """The row as one line of a load file, from the columns of ``Statements.raw_row``."""
     return b",".join(
-        _quoted(value) if each.unbounded else b"NULL" if value is None else value
+        b"NULL" if value is None else _quoted(statements, each, value) if each.unbounded else value
         for each, value in zip(statements.codecs, row, strict=True)
     )
 
 
-def _quoted(value: bytes | None) -> bytes:
-    if value is None:
-        return b"NULL"
-    return b"'" + value.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'"
+def _quoted(statements: Statements, column: Codec, value: bytes) -> bytes:
+    introducer = column.introducer.encode() if statements.literals else b""
+    return introducer + b"'" + value.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'"

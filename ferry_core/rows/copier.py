@@ -81,6 +81,7 @@ class RowCopier:
         self._packet = min(*packets, BATCH_BYTES)
         # MySQL does not limit GROUP_CONCAT by max_allowed_packet: without this a batch could be a gigabyte.
         source.execute(f"SET SESSION group_concat_max_len = {self._packet}")
+        self._literals = not target.takes_files()
         self._statements: dict[Table, Statements] = {}
         self._hashed: set[Table] = set()
         self._index_names: dict[Table, str] = {}
@@ -125,7 +126,8 @@ class RowCopier:
             text = self._source.purpose is Purpose.SOURCE_TEXT
             if table.row_filter and not text:
                 raise AssertionError(f"{table.id} has a row filter: its source session must be SOURCE_TEXT")
-            self._statements[table] = Statements(table, self._source.flavor, self._target.flavor, text, self._packet)
+            flavors = self._source.flavor, self._target.flavor
+            self._statements[table] = Statements(table, *flavors, text, self._packet, self._literals)
         return self._statements[table]
 
     def _index(self, table: Table) -> str:

@@ -1,7 +1,8 @@
 """Load-file text into a target table, every value exactly or not at all. Called by ``copier`` and ``whole``.
 
 LOCAL turns errors into warnings, so a warning is an error too. Some of them come from values that are stored exactly
-all the same: who can prove that by the rows' hashes may load once more, ``leniently``.
+all the same: who can prove that by the rows' hashes may load once more, ``leniently``. A target that refuses LOCAL gets
+the same text as REPLACE ... VALUES.
 """
 
 import re
@@ -9,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ferry_core.errors import DataError
-from ferry_core.mysql.session import UNLISTED, Session, Warned
+from ferry_core.mysql.session import UNLISTED, LoadResult, Session, Warned
 from ferry_core.reasons import Reason
+from ferry_core.rows.inserting import insert
 from ferry_core.rows.statements import Statements
 from ferry_core.tables.table import Table
 from ferry_core.text import shortlist
@@ -52,12 +54,14 @@ def leniently(target: Session, lenient: bool) -> Iterator[None]:
 
 def load(target: Session, statements: Statements, payload: bytes, rows: int, *, lenient: bool) -> Sequence[Warned]:
     """Load lines; gives the warnings that the rows' hashes must excuse, if ``lenient``; LoadWarned for others."""
-    table = statements.table
+    table, warnings = statements.table, list[Warned]()
+    result = LoadResult(0, 0, 0, 0)
     try:
-        result = target.load(statements.load(), payload + b"\n")
+        for part in _parts(target, statements, payload):
+            warnings += target.warnings()
+            result += part
     except DataError as error:
         raise _excused(error) or error from None
-    warnings = target.warnings()
     if warnings and not (lenient and LoadWarned(warnings).excusable):
         raise LoadWarned(warnings)
     if result.records != rows or result.skipped:
@@ -72,6 +76,14 @@ def load(target: Session, statements: Statements, payload: bytes, rows: int, *, 
             "rows of the source for equal; give its columns the collations that they have on the source",
         )
     return warnings
+
+
+def _parts(target: Session, statements: Statements, payload: bytes) -> Iterator[LoadResult]:
+    """One result a statement."""
+    if statements.literals:
+        yield from insert(target, statements, payload)
+    else:
+        yield target.load(statements.load(), payload + b"\n")
 
 
 def refused(table: Table, warnings: Sequence[Warned]) -> DataError:

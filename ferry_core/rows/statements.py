@@ -28,6 +28,7 @@ class Statements:
     target_flavor: Flavor
     text_session: bool
     packet: int
+    literals: bool = False  # rows go out as REPLACE ... VALUES, because the target refuses LOAD DATA LOCAL
     codecs: tuple[Codec, ...] = field(init=False)  # as the source renders the columns
     target_codecs: tuple[Codec, ...] = field(init=False)  # as the target takes them
     big: str | None = field(init=False)  # condition for rows that may not fit a packet; None: no row can be that wide
@@ -97,7 +98,7 @@ class Statements:
         return f"SELECT {columns} {where_from}{lock_clause}"
 
     def _raw_columns(self) -> list[str]:
-        return [each.name if each.unbounded else each.field(text_session=self.text_session) for each in self.codecs]
+        return [each.name if each.unbounded else self._field(each) for each in self.codecs]
 
     def _from(self, selector: Selector, lock_clause: str) -> str:
         """Reads that lock use the key: it is proven that they wait for every change of it that is not visible yet."""
@@ -105,13 +106,17 @@ class Statements:
         return f"{self.table.source.sql} FORCE INDEX ({identifier(by_filter or self.table.key.index_name)})"
 
     def _line(self) -> str:
-        return f"CONCAT_WS(',',{','.join(each.field(text_session=self.text_session) for each in self.codecs)})"
+        return f"CONCAT_WS(',',{','.join(map(self._field, self.codecs))})"
+
+    def _field(self, each: Codec) -> str:
+        render = each.literal if self.literals else each.field
+        return render(text_session=self.text_session)
 
     def _changed(self) -> str:
         return " OR ".join(filter(None, (each.changed_expression() for each in self.codecs)))
 
     def _big(self) -> str | None:
-        limit = self.packet - PACKET_SLACK
+        limit = self.packet - PACKET_SLACK - (len(self.replace()) if self.literals else 0)
         if sum(2 * each.column.max_bytes + 3 for each in self.codecs) <= limit:
             return None
         wide = [each for each in self.codecs if each.unbounded and each.column.max_bytes > PACKET_SLACK]
@@ -131,6 +136,11 @@ class Statements:
                 sets.append(f"{each.name} = {assignment}")
         into = f"REPLACE INTO TABLE {self.table.target.sql} {LINES} ({','.join(names)})"
         return f"LOAD DATA LOCAL INFILE 'ferry' {into}" + (f" SET {', '.join(sets)}" if sets else "")
+
+    def replace(self) -> str:
+        """What precedes the rows of the same text as a REPLACE ... VALUES."""
+        names = ",".join(each.name for each in self.target_codecs)
+        return f"REPLACE INTO {self.table.target.sql} ({names}) VALUES "
 
     def delete(self, selector: Selector, index_name: str) -> str:
         """DELETE by key. Only the form that names the table twice uses an index: no scan, and no other row locked."""

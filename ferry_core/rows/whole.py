@@ -190,7 +190,8 @@ class WholeCopier:
     def _statements(self, table: Table, source: Session) -> Statements:
         packets = [session.number("SELECT @@max_allowed_packet") for session in (source, self._target)]
         text = source.purpose is Purpose.SOURCE_TEXT
-        return Statements(table, source.flavor, self._target.flavor, text, min(*packets, BATCH_BYTES))
+        flavors, literals = (source.flavor, self._target.flavor), not self._target.takes_files()
+        return Statements(table, *flavors, text, min(*packets, BATCH_BYTES), literals)
 
     def _clear(self, table: Table, selector: Selector) -> int:
         """Empty the target's table, or refuse rows that are certainly not ours. Returns how many were deleted."""

@@ -71,6 +71,15 @@ class Codec:
     def field(self, *, text_session: bool) -> str:  # noqa: ARG002 - text columns need it
         return f"IFNULL({self.value},'NULL')" if self.column.nullable else self.value
 
+    def literal(self, *, text_session: bool) -> str:
+        """The field as a literal of REPLACE ... VALUES, for targets that refuse LOAD DATA LOCAL."""
+        return self.field(text_session=text_session)
+
+    @property
+    def introducer(self) -> str:
+        """What precedes the quotes of such a literal."""
+        return ""
+
     def assignment(self, variable: str) -> str | None:  # noqa: ARG002 - others need it
         """The SET expression over the user variable that holds the field. None: the field is stored unchanged."""
         return None
@@ -127,15 +136,22 @@ class _Double(Codec):
     def key_literal(self) -> str:
         # MySQL 8.0.15 prints a column's 0.0000035, and 8.0.33 its 3.5e-6; as JSON numbers they print alike. The
         # verification pairs the rows of both servers by this text.
-        digits = self.digits
-        if self.flavor is Flavor.MYSQL:
-            digits = f"TRIM(TRAILING '.0' FROM {digits})"  # marks a double in JSON
+        digits = self._canonical
         # Without an exponent the literal would be a DECIMAL.
         return f"IF({self.name}=0,'0e0',CONCAT({digits},IF(LOCATE('e',{digits})>0,'','e0')))"
 
+    def literal(self, *, text_session: bool) -> str:  # noqa: ARG002 - digits in every session
+        # In quotes, because the number -0 is 0.
+        return f"IFNULL(CONCAT('''',{self.value},''''),'NULL')"
+
+    @property
+    def _canonical(self) -> str:
+        """The digits without the mark of a double in JSON, which MySQL 5.7 does not print."""
+        return f"TRIM(TRAILING '.0' FROM {self.digits})" if self.flavor is Flavor.MYSQL else self.digits
+
     def hash_expression(self) -> str:
         # SQL treats -0 and 0 as equal, and MariaDB from 11.8 on stores 0 for both.
-        signless = f"IF({self.name}=0,'0',{self.digits})"
+        signless = f"IF({self.name}=0,'0',{self._canonical})"
         return f"IFNULL({signless},'N')" if self.column.nullable else signless
 
 
@@ -152,12 +168,19 @@ class _Float(_Double):
     def value(self) -> str:
         return f"{self.name}*1e0"
 
+    def literal(self, *, text_session: bool) -> str:  # noqa: ARG002 - digits in every session
+        accepted = self._accepted(self.value) or self.value
+        return f"IFNULL(CONCAT('''',{accepted},''''),'NULL')"
+
     def assignment(self, variable: str) -> str | None:
+        return self._accepted(variable)
+
+    def _accepted(self, value: str) -> str | None:
         largest = largest_below_its_float(self.column.column_type)
         if largest is None:
             return None
         limit = f"{largest:.17e}"
-        return f"IF(ABS({variable})>{limit},SIGN({variable})*{limit},{variable})"
+        return f"IF(ABS({value})>{limit},SIGN({value})*{limit},{value})"
 
     @property
     def _scaled(self) -> bool:
@@ -234,6 +257,13 @@ class _Bytes(Codec):
 class _Json(_Bytes):
     """MySQL JSON is transferred as text, which loses some types (DECIMAL, dates, opaque values)."""
 
+    def literal(self, *, text_session: bool) -> str:
+        return f"IF({self.name} IS NULL,'NULL',CONCAT('{self.introducer}',{self.field(text_session=text_session)}))"
+
+    @property
+    def introducer(self) -> str:
+        return "_utf8mb4"  # the server makes no JSON from binary text
+
     @property
     def reparsed(self) -> str:
         return f"CAST(CONVERT({self.value} USING utf8mb4) AS JSON)"
@@ -250,7 +280,8 @@ class _Json(_Bytes):
         # existing path changes nothing but rewrites the document, types included.
         size = f"JSON_STORAGE_SIZE(JSON_INSERT({self.name},_utf8mb4'$',1))<>JSON_STORAGE_SIZE({self.reparsed})"
         text = f"CAST({self.reparsed} AS BINARY)<>{self.value}"
-        return f"({size} OR {text} OR {self.name}<>{self.reparsed} OR {self._has_decimal})"
+        # MySQL 5.7 has no JSON_TABLE: it does not notice such a DECIMAL, whose text is that of the DOUBLE.
+        return f"({size} OR {text} OR {self.name}<>{self.reparsed} /*!80004 OR {self._has_decimal} */)"
 
     @property
     def _has_decimal(self) -> str:

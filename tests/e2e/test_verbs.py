@@ -163,17 +163,17 @@ def test_check_reports_what_a_run_would_report(cli: FerryCli) -> None:
     assert {one["status"] for one in answer["checks"]} <= {"passed", "warning"}
     assert answer["notices"] == []
 
-    cli.pair.target.execute("SET GLOBAL local_infile = 0")
+    cli.pair.target.execute("SET GLOBAL read_only = 1")
     try:
         table = cli.check()
         answer = json.loads(cli.check("--output", "json").stdout)
     finally:
-        cli.pair.target.execute("SET GLOBAL local_infile = 1")
+        cli.pair.target.execute("SET GLOBAL read_only = 0")
     assert table.code == 64
-    assert "LocalInfileDisabled: target 127.0.0.1" in table.stdout.splitlines()[-2]
+    assert "TargetReadOnly: target 127.0.0.1" in table.stdout.splitlines()[-2]
     assert "1 of " in table.stdout.splitlines()[-1]
     failed = [one for one in answer["checks"] if one["status"] == "failed"]
-    assert [(one["server"], one["reason"]) for one in failed] == [("target", "LocalInfileDisabled")]
+    assert [(one["server"], one["reason"]) for one in failed] == [("target", "TargetReadOnly")]
     cli.assert_nothing_begun()
 
 

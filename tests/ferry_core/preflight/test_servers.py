@@ -98,8 +98,9 @@ def test_a_group_that_is_set_up_but_not_joined_is_no_cluster(mysql_pair: Pair, s
 
 def test_local_infile_off(pair: Pair, tables: str) -> None:
     with set_global(pair.target, "local_infile = OFF"):
-        found = told(check(pair.source, pair.target, tables))
-    assert "SET GLOBAL local_infile = ON" in found["LocalInfileDisabled"]
+        results = check(pair.source, pair.target, tables)
+    assert not told(results)
+    assert "SET GLOBAL local_infile = ON" in told(results, Status.WARNING)["LocalInfileDisabled"]
 
 
 def test_a_smaller_packet_is_a_warning(pair: Pair, tables: str) -> None:
@@ -139,10 +140,10 @@ def test_a_collation_that_the_target_does_not_know(pair: Pair, tables: str) -> N
 
 
 def test_all_failures_are_reported_at_once(pair: Pair, tables: str) -> None:
-    with set_global(pair.target, "local_infile = OFF"), set_global(pair.source, "binlog_format = STATEMENT"):
+    with set_global(pair.target, "read_only = ON"), set_global(pair.source, "binlog_format = STATEMENT"):
         results = check(pair.source, pair.target, tables)
     with pytest.raises(ConfigError) as caught:
         refuse_failed(results)
-    assert caught.value.reason == "LocalInfileDisabled"
+    assert caught.value.reason == "TargetReadOnly"
     assert "binlog_format" in caught.value.message
     refuse_failed([result for result in results if result.status is not Status.FAILED])

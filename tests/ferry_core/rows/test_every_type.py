@@ -1,5 +1,7 @@
 """Every column type of a family arrives byte by byte, in both kinds of source session."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from ferry_core.errors import ServerRole
@@ -8,12 +10,20 @@ from ferry_core.tables.table import KeyRange, KeySet
 from ferry_core.verify.checksum import chunk_sum
 from tests.support.all_types import JSON_CHANGED_BY_REPARSING, SESSION, ddl, row_count, rows
 from tests.support.compare import assert_equal_tables
-from tests.support.servers import Pair
+from tests.support.servers import Pair, set_global
 from tests.support.table_pair import TablePair
 
 FILTER = "c_varchar <> 'ünï日本🚢!' OR c_varchar IS NULL"
 
 
+@pytest.fixture(params=["load", "values"])
+def taking(request: pytest.FixtureRequest, pair: Pair) -> Iterator[None]:
+    """How the target takes rows: by LOAD DATA LOCAL, or by REPLACE ... VALUES."""
+    with set_global(pair.target, f"local_infile = {'ON' if request.param == 'load' else 'OFF'}"):
+        yield
+
+
+@pytest.mark.usefixtures("taking")
 @pytest.mark.parametrize("where", [None, FILTER], ids=["binary", "text"])
 def test_every_type_is_copied_by_range_and_by_key(pair: Pair, both: TablePair, schema: str, where: str | None) -> None:
     family = pair.family

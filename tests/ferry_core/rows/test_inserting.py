@@ -1,0 +1,96 @@
+"""Rows for a target with local_infile=OFF."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ferry_core.errors import DataError
+from ferry_core.mysql.session import Purpose
+from ferry_core.rows.inserting import _ROW
+from ferry_core.rows.session_pair import SessionPair
+from ferry_core.rows.whole import WholeCopier
+from ferry_core.tables.table import EVERY_ROW
+from tests.support.compare import assert_equal_tables
+from tests.support.ferry_under_load import FerryUnderLoad
+from tests.support.servers import Pair, set_global
+from tests.support.table_pair import PlainFence, TablePair
+
+
+@pytest.fixture
+def pair(pair: Pair) -> Iterator[Pair]:
+    with set_global(pair.target, "local_infile = OFF"):
+        yield pair
+
+
+@pytest.fixture
+def both(pair: Pair) -> Iterator[TablePair]:
+    it = TablePair(pair)
+    yield it
+    it.close()
+
+
+def test_text_is_cut_into_rows() -> None:
+    rows = [rb"1,'a'", b"2,'new\nline, and \\' \\\\'", b"3,NULL", b"_gbk 4,''", b"5,'\n'", b"6,_utf8mb4'{}'"]
+    assert _ROW.findall(b"\n".join(rows)) == rows
+
+
+def test_long_rows_and_many_rows(pair: Pair, both: TablePair, schema: str) -> None:
+    """More than one statement, each within the packet; rows that need a statement of their own, and big rows."""
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v LONGTEXT, j LONGTEXT, u INT UNIQUE)",
+        f"INSERT INTO `{schema}`.t VALUES (1, REPEAT('\\\\''\n', 300000), NULL, 1), (2, REPEAT('ä', 3000000), '', 2)",
+    )
+    pair.source.execute(
+        *(f"INSERT INTO `{schema}`.t VALUES ({at}, REPEAT('x', 30000), 'y', {at})" for at in range(3, 90))
+    )
+    with set_global(pair.target, f"max_allowed_packet = {8 << 20}"):
+        (table,) = both.selected(f"{schema}.t")
+        assert both.copy_all([table]) == 89
+    assert_equal_tables(pair.source, pair.target, f"{schema}.t")
+
+
+def test_a_row_that_fits_no_packet_is_named(pair: Pair, both: TablePair, schema: str) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v LONGTEXT)",
+        f"INSERT INTO `{schema}`.t VALUES (7, REPEAT('x', 3000000))",
+    )
+    with set_global(pair.target, f"max_allowed_packet = {2 << 20}"):
+        tables = both.selected(f"{schema}.t")
+        with pytest.raises(DataError, match=r"key \(7\) does not fit.*max_allowed_packet"):
+            both.copy_all(tables)
+    assert pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.t") == 0
+
+
+def test_values_of_rows_are_not_shown(pair: Pair, both: TablePair, schema: str) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20))",
+        f"INSERT INTO `{schema}`.t VALUES (1, 'secret')",
+    )
+    (table,) = both.selected(f"{schema}.t")
+    pair.target.execute(f"ALTER TABLE `{schema}`.t DROP COLUMN v")
+    with pytest.raises(DataError) as caught:
+        both.copy_all([table])
+    assert "secret" not in str(caught.value)
+
+
+def test_a_table_without_a_key(pair: Pair, schema: str) -> None:
+    both = TablePair(pair, schema)
+    both.on_source(
+        "CREATE TABLE t (v TEXT, e ENUM('a'))",
+        "SET sql_mode = ''",
+        "INSERT INTO t VALUES ('1', 'a'), ('1', 0), (NULL, 1)",
+    )
+    (table,) = both.selected(f"{schema}.t")
+    sessions = SessionPair(lambda _text: both.connect_source(Purpose.SOURCE), both.connect_target)
+    assert WholeCopier(sessions, PlainFence()).copy(table, EVERY_ROW).rows_sent == 3
+    sessions.close()
+    assert_equal_tables(pair.source, pair.target, f"{schema}.t")
+    both.close()
+
+
+def test_a_whole_move(pair: Pair, schema: str, tmp_path: Path) -> None:
+    with FerryUnderLoad(pair, schema, tmp_path, rows=4000) as moving, moving.writers() as writers:
+        moving.ferry.start().wait_stage("Copying", "Streaming", "ReadyForCutover")
+        writers.wait_for_every_kind()
+        moving.finish(writers=writers)
