@@ -8,9 +8,9 @@ The decision:
 - MySQL reports who last set super_read_only, and when (performance_schema.variables_info, readable by every account):
   it is ours if this account set it within the attempt's time.
 - A server that was restarted since has lost the effect of SET GLOBAL: its current value is somebody else's.
-- MariaDB keeps no such record: within ``RECENT_SECONDS`` of the attempt the lock counts as ours, with a warning;
-  later it is unclear. (10.11: SET GLOBAL read_only changes no status variable but Com_set_option, which every login
-  changes too, and information_schema.SYSTEM_VARIABLES has no time.)
+- MariaDB and MySQL 5.7 keep no such record: within ``RECENT_SECONDS`` of the attempt the lock counts as ours, with a
+  warning; later it is unclear. (MariaDB 10.11: SET GLOBAL read_only changes no status variable but Com_set_option,
+  which every login changes too, and information_schema.SYSTEM_VARIABLES has no time.)
 
 A lock that is not certainly ours is left unchanged and reported, with the statement that allows writes. Called by
 ``source_lock``.
@@ -58,13 +58,14 @@ def is_ours(session: Session, stored: Mapping[str, str]) -> bool:
     return age <= float(stored["seconds"]) + RECENT_SECONDS
 
 
-def said_on_mariadb(stored: Mapping[str, str]) -> str:
-    """Warning after an unlock on MariaDB: it is wrong if a person has set read_only since, which the server does not
-    record.
-    """
+def caution(session: Session, stored: Mapping[str, str]) -> str:
+    """Warning after an unlock: it is wrong if a person has set read_only since. Empty if the server records that."""
+    if session.version.records_setter:
+        return ""
     began = time.strftime(" of %F %T UTC", time.gmtime(float(stored["at"]))) if "at" in stored else ""
+    server = "MySQL 5.7" if session.version.before_8 else "MariaDB"
     return (
-        f". MariaDB does not record who set read_only: if a person set it after this Ferry's attempt{began}, it is "
+        f". {server} does not record who set read_only: if a person set it after this Ferry's attempt{began}, it is "
         f"off now; set it again with SET GLOBAL read_only = ON"
     )
 

@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Protocol
 
-from ferry_core.cutover.evidence import evidence, is_ours, said_on_mariadb
+from ferry_core.cutover.evidence import caution, evidence, is_ours
 from ferry_core.cutover.killing import ANSWER_SECONDS, Killer, end_connections
 from ferry_core.cutover.mutex import STATEMENT, CutoverMutex, refuse_statement
 from ferry_core.cutover.open_xa import open_xa
@@ -304,7 +304,7 @@ class ReadOnlyLock:
             if not is_ours(session, stored):
                 return Released.UNCLEAR
             self._restore(session, stored)
-            self.caution = "" if session.flavor is Flavor.MYSQL else said_on_mariadb(stored)
+            self.caution = caution(session, stored)
         return Released.ALLOWED
 
     def by_hand(self, stored: Mapping[str, str]) -> str:

@@ -1,12 +1,10 @@
-"""Who last made a source read-only, and when. MySQL 8.0 and later record that; MariaDB does not.
+"""Who last made a source read-only, and when. MySQL 8.0 and later record that; MySQL 5.7 and MariaDB do not.
 
 Used by ``cutover.evidence``, which decides by it, and by ``preflight.read_only``, which reports it.
 """
 
 from typing import NamedTuple
 
-from ferry_core.errors import FerryError
-from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 
 _LAST_SET = """
@@ -23,10 +21,7 @@ class LastSet(NamedTuple):
 
 def last_set(session: Session) -> LastSet | None:
     """Of super_read_only; None if the server does not report it."""
-    if session.flavor is not Flavor.MYSQL:
+    if not session.version.records_setter:
         return None
-    try:
-        rows = session.query(_LAST_SET)
-    except FerryError:
-        return None  # before MySQL 8.0
+    rows = session.query(_LAST_SET)
     return LastSet(float(rows[0][0] or 0), (rows[0][1] or b"").decode()) if rows else LastSet(0.0, "")

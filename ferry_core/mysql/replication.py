@@ -75,16 +75,16 @@ class Followed(NamedTuple):
 def followed(session: Session) -> list[Followed]:
     """What the server replicates from, by channel."""
     if session.flavor is Flavor.MARIADB:
-        statement, host, behind, ident = "SHOW ALL SLAVES STATUS", 3, 34, 41
+        host, behind, ident = 3, 34, 41
     else:
-        statement, host, behind, ident = "SHOW REPLICA STATUS", 1, 32, 39
+        host, behind, ident = 1, 32, 39
     return [
         Followed(
             f"from {(row[host] or b'').decode()}",
             None if row[behind] is None else int(row[behind] or 0),
             int(row[ident] or 0),
         )
-        for row in session.query(statement)
+        for row in session.query(session.version.replica_status)
     ]
 
 

@@ -1,5 +1,6 @@
 """Checks that the source's binlog contains every change of the selected tables in a form that the streamer can read."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from ferry_core.binlog.handshake import server_id_of
@@ -134,13 +135,15 @@ def _retention(context: PreflightContext) -> Iterator[Finding]:
         float(source.variable("expire_logs_days") or 0) * 86400
     )
     needed = max(SHORT_RETENTION, 2 * copy_seconds(context))
-    if seconds == 0 or (not source.is_on("binlog_expire_logs_auto_purge") and not source.mariadb):
+    if seconds == 0 or source.variable("binlog_expire_logs_auto_purge", "ON") == "OFF":
         yield passed("binlogs are kept until somebody purges them")
     elif seconds < needed:
+        name, longer = context.source.version.retention_variable, max(needed, 7 * 86400)
+        value = longer if name.endswith("seconds") else math.ceil(longer / 86400)
         yield warning(
             Reason.BINLOG_RETENTION_SHORT,
             f"{source.where} purges binlogs after {seconds} s ({seconds / 3600:.1f} h): a copy or a pause that takes "
-            f"longer must start over; SET GLOBAL binlog_expire_logs_seconds = {max(needed, 7 * 86400)}",
+            f"longer must start over; SET GLOBAL {name} = {value}",
         )
     else:
         yield passed(f"binlogs are kept for {seconds / 3600:.0f} h")

@@ -86,7 +86,7 @@ def _events(context: PreflightContext) -> Iterator[Finding]:
 
 def _prepared(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
-    if not (source.mariadb or source.grants.everywhere("XA_RECOVER_ADMIN")):
+    if context.source.version.dynamic_privileges and not source.grants.everywhere("XA_RECOVER_ADMIN"):
         return  # reported by the privileges check; MySQL's own message would speak of damaged data
     if rows := context.source.query("XA RECOVER"):
         yield warning(

@@ -131,8 +131,8 @@ def _columns(context: PreflightContext) -> dict[TableName, _Columns]:
             columns.timestamps.add(column)
         elif kind.lower() == "char":
             columns.padded.add(column)
-    over = "''" if context.source_facts.mariadb else "EXPRESSION"
-    for row in rows_of(context.source, names, "STATISTICS", f"COLUMN_NAME, INDEX_NAME, {over}"):
+    over = f"COLUMN_NAME, INDEX_NAME, {context.source.version.index_expression}"
+    for row in rows_of(context.source, names, "STATISTICS", over):
         schema, table, column, index, expression = map(decoded, row)
         columns = found.setdefault(TableName(schema, table), _Columns())
         if expression:

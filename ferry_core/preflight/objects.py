@@ -74,10 +74,13 @@ def _privileges(
             yield lacks(server, ", ".join(missing), scope_of(server, schema), f"on {schema} (schema.objects)")
     if not kinds & set(ROUTINES):
         return
-    if server.mariadb and not server.grants.on_table("SELECT", "mysql", "proc"):
-        yield lacks(server, "SELECT", "mysql.proc", "to read the definitions of routines")
-    if not server.mariadb and not (server.grants.everywhere("SHOW_ROUTINE") or server.grants.everywhere("SELECT")):
-        yield lacks(server, "SHOW_ROUTINE", "*.*", "to read the definitions of routines")
+    privilege, scope = (context.target if on_target else context.source).version.routine_privilege
+    if scope == "*.*":
+        held = server.grants.everywhere(privilege) or server.grants.everywhere("SELECT")
+    else:
+        held = server.grants.on_table(privilege, *scope.split("."))
+    if not held:
+        yield lacks(server, privilege, scope, "to read the definitions of routines")
 
 
 def _reading(context: PreflightContext) -> Iterator[Finding]:

@@ -73,8 +73,9 @@ def _follow_source(context: PreflightContext) -> Iterator[Finding]:
         wanted = {
             "REPLICATION SLAVE": "to read the binlog",
             "REPLICATION CLIENT": "to ask for its state",
-            "XA_RECOVER_ADMIN": "to see prepared XA transactions",
         }
+        if context.source.version.dynamic_privileges:
+            wanted["XA_RECOVER_ADMIN"] = "to see prepared XA transactions"
     yield from _missing_everywhere(source, wanted)
 
 
@@ -87,7 +88,10 @@ def _lock_source(context: PreflightContext) -> Iterator[Finding]:
     why = "for cutover.sourceLock: ReadOnly"
     # In MariaDB 10.11 SUPER no longer includes READ_ONLY ADMIN.
     if not source.mariadb and not source.grants.everywhere("SUPER"):
-        wanted |= {"SYSTEM_VARIABLES_ADMIN": why, "CONNECTION_ADMIN": why}
+        parts = (
+            ("SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN") if context.source.version.dynamic_privileges else ("SUPER",)
+        )
+        wanted |= dict.fromkeys(parts, why)
     elif source.mariadb and (source.version >= (10, 11) or not source.grants.everywhere("SUPER")):
         wanted |= {"READ_ONLY ADMIN": why}
     yield from _missing_everywhere(source, wanted)

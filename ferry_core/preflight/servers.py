@@ -1,16 +1,18 @@
 """Checks that the two servers fit together, and that the target accepts a run's writes."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.listings import rows_of
+from ferry_core.mysql.version import OLDEST_SOURCE, OLDEST_TARGET
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.result import Check, Finding, failed, passed, warning
 from ferry_core.reasons import Reason
-from ferry_core.tables.table import TableName
+from ferry_core.tables.alike import plain_collation
+from ferry_core.tables.table import Table, TableName
 from ferry_core.text import shortlist
 
 SMALL_PACKET = 16 << 20
@@ -24,12 +26,15 @@ def _versions(context: PreflightContext) -> Iterator[Finding]:
             f"{source.where} is {source.version_text} and {target.where} is {target.version_text}: rows move between "
             "servers of one family only; choose a target of the source's family",
         )
-    for server, session in ((source, context.source), (target, context.target)):
-        if session.version.too_old:
+    for server, session, oldest in (
+        (source, context.source, OLDEST_SOURCE),
+        (target, context.target, OLDEST_TARGET),
+    ):
+        if session.version.number < oldest[session.flavor]:
+            names = " or ".join(f"{one.value} {'.'.join(map(str, number))}" for one, number in oldest.items())
             yield failed(
                 Reason.UNSUPPORTED_VERSION,
-                f"{server.where} is {server.version_text}: MySQL 8.0 or MariaDB 10.5 is the oldest that works; "
-                "upgrade it",
+                f"{server.where} is {server.version_text}: {names} is the oldest that works there; upgrade it",
             )
     yield passed(f"{source.version_text} to {target.version_text}")
 
@@ -162,18 +167,19 @@ def _turned_off(context: PreflightContext, name: str) -> bool:
 def _collations(context: PreflightContext) -> Iterator[Finding]:
     source, target = context.source_facts, context.target_facts
     known = _known_collations(context, target)
-    used = {(column.collation, table.id) for table in context.tables for column in table.columns if column.collation}
+    created = [table for table in context.tables if table.target not in context.existing_targets]
+    used = {(column.collation, table.id) for table in created for column in table.columns if column.collation}
     if context.creates_tables:
-        used |= _table_collations(context)
+        used |= _table_collations(context, created)
     missing: dict[str, list[str]] = {}
     for collation, table_id in sorted(used):
-        if collation not in known:
+        if plain_collation(collation) not in known:
             missing.setdefault(collation, []).append(table_id)
     for collation, tables in missing.items():
         yield failed(
             Reason.UNKNOWN_COLLATION,
             f"{target.where} does not know the collation {collation} of {shortlist(tables, 5)} on {source.where}: "
-            "change it on the source, or use a target of the source's version",
+            "change it on the source, create the table there yourself, or use a target of the source's version",
         )
 
 
@@ -184,11 +190,12 @@ def _known_collations(context: PreflightContext, target: ServerFacts) -> set[str
         if target.mariadb and target.version >= (10, 10)
         else ("COLLATION_NAME", "COLLATIONS")
     )
-    return {decoded(row[0]) for row in context.target.query(f"SELECT {column} FROM information_schema.{view}")}
+    rows = context.target.query(f"SELECT {column} FROM information_schema.{view}")
+    return {plain_collation(decoded(row[0])) for row in rows}
 
 
-def _table_collations(context: PreflightContext) -> set[tuple[str, str]]:
-    wanted = {table.source: table.id for table in context.tables}
+def _table_collations(context: PreflightContext, tables: Sequence[Table]) -> set[tuple[str, str]]:
+    wanted = {table.source: table.id for table in tables}
     rows = rows_of(context.source, wanted, "TABLES", "TABLE_COLLATION")
     named = [(decoded(row[2]), TableName(decoded(row[0]), decoded(row[1]))) for row in rows]
     return {(collation, wanted[name]) for collation, name in named if collation and name in wanted}

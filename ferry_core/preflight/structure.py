@@ -12,11 +12,10 @@ from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.session import Row, Session
 from ferry_core.preflight.facts import decoded
 from ferry_core.schema.drop import takes_no_row
+from ferry_core.tables.alike import plain_collation, plain_type
 from ferry_core.tables.members import spelled_type
 from ferry_core.tables.table import Table, TableName
 
-_DISPLAY_WIDTH = re.compile(r"\b((?:tiny|small|medium|big)?int)\(\d+\)(?!.*zerofill)")
-_UTF8 = re.compile(r"^utf8(?=_|$)")
 _INTRODUCER = re.compile(r"\b_[a-z0-9]+(?=\\?')")
 """Introducer before a literal. MySQL prints another one once a table was created from its own output."""
 
@@ -53,8 +52,8 @@ def structures(session: Session, names: Collection[TableName]) -> dict[TableName
         if TableName(schema, name) in names:
             kind = spelled_type(session, TableName(schema, name), column, kind)
         described = _Column(
-            _DISPLAY_WIDTH.sub(r"\1", kind),
-            _UTF8.sub("utf8mb3", collation),
+            plain_type(kind),
+            plain_collation(collation),
             nullable == "YES",
             _INTRODUCER.sub("", expression),
         )
@@ -84,10 +83,8 @@ def _checks(session: Session, names: Collection[TableName]) -> list[Row]:
 
 
 def _unique_indexes(session: Session, names: Collection[TableName]) -> Iterator[tuple[TableName, str, Columns]]:
-    expression = (
-        "EXPRESSION" if session.query("SHOW COLUMNS FROM information_schema.STATISTICS LIKE 'EXPRESSION'") else "''"
-    )
-    shown = f"INDEX_NAME, COALESCE(COLUMN_NAME, {expression}), COALESCE(SUB_PART, ''), SEQ_IN_INDEX"
+    over = session.version.index_expression
+    shown = f"INDEX_NAME, COALESCE(COLUMN_NAME, {over}), COALESCE(SUB_PART, ''), SEQ_IN_INDEX"
     parts: dict[tuple[TableName, str], list[str]] = {}
     for row in rows_of(session, names, "STATISTICS", shown, condition="NON_UNIQUE = 0", order="3, 6"):
         schema, name, index, column, prefix, _ = map(decoded, row)

@@ -13,13 +13,12 @@ from dataclasses import replace
 
 from ferry_core.mysql.session import Session
 from ferry_core.schema.definition import Definition
+from ferry_core.tables.alike import plain_collation, plain_type
 from ferry_core.tables.describe import columns_of
 from ferry_core.tables.members import spelled_type
 from ferry_core.tables.table import Column, Table, TableName
 from ferry_core.text import shortlist
 
-_DISPLAY_WIDTH = re.compile(r"\b((?:tiny|small|medium|big)?int)\(\d+\)(?!.*zerofill)")
-_UTF8 = re.compile(r"^utf8(?=_|$)")
 _FREE = re.compile(
     r" (?:AUTO_INCREMENT=\d+|(?:DATA|INDEX) DIRECTORY ?= ?'(?:[^'\\]|\\.|'')*')"  # counters are raised later
     r"| CHARACTER SET \w+| COLLATE \w+"  # printed or not for the same column; the columns themselves are compared
@@ -62,7 +61,7 @@ def _column_differences(expected: Sequence[Column], got: Sequence[Column]) -> It
         yield f"its columns are {', '.join(names[1])} and not {', '.join(names[0])}"
         return
     for one, other in zip(expected, got, strict=True):
-        if _collation(one) != _collation(other):
+        if plain_collation(one.collation) != plain_collation(other.collation):
             yield f"the column {one.name} has the collation {other.collation} and not {one.collation}"
         elif _kind(one) != _kind(other):
             yield f"the column {one.name} is {' '.join(_kind(other))} and not {' '.join(_kind(one))}"
@@ -75,13 +74,9 @@ def _spelled(session: Session, table: TableName, column: Column) -> Column:
     return replace(column, column_type=spelled_type(session, table, column.name, column.column_type))
 
 
-def _collation(column: Column) -> str:
-    return _UTF8.sub("utf8mb3", column.collation or "")
-
-
 def _kind(column: Column) -> tuple[str, ...]:
     traits = {"": True, "NOT NULL": not column.nullable, "generated": column.generated, "invisible": column.invisible}
-    return _DISPLAY_WIDTH.sub(r"\1", column.column_type), *(name for name, has in traits.items() if has and name)
+    return plain_type(column.column_type), *(name for name, has in traits.items() if has and name)
 
 
 def _text_differences(expected: Definition, got: Definition) -> Iterator[str]:

@@ -6,6 +6,7 @@ definer must already have privileges there, so all are first created with our ow
 definers last.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _BY_US = b" DEFINER=CURRENT_USER"
 _LACKS = frozenset({1146, 1305, 1356})
 """Error numbers for a missing table, routine, or object that another view refers to."""
 _NO_DEFINER = 1449
+_WIDTH = re.compile(rb"(?i)\b((?:tiny|small|medium|big)?int)\(\d+\)")
 SHOWN = 5
 _SET = (
     "sql_mode",
@@ -166,8 +168,13 @@ def differs(source: Definition, target: Definition, definer: Definer, *, statuse
     return "; ".join(
         f"its {word} is {_shown(there)} and not {_shown(here)}"
         for word, here, there in zip(words, ours, theirs, strict=True)
-        if here != there
+        if _plain(here) != _plain(there)
     )
+
+
+def _plain(value: object) -> object:
+    """MySQL 5.7 prints a trigger's names as its author wrote them, and MySQL before 8.0.19 display widths."""
+    return _WIDTH.sub(rb"\1", value.replace(b"`", b"")) if isinstance(value, bytes) else value
 
 
 def _shown(value: object) -> str:

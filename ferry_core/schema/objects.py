@@ -202,7 +202,9 @@ def read(session: Session, one: Listed) -> Definition:
         raise ConfigError(
             Reason.MISSING_PRIVILEGE, f"{session.endpoint.where}: the account may not read the definition of {one}"
         )
-    return Definition(one.kind, *one.name, statement, mode.decode(), *(value.decode() for value in settings))
+    removed = session.version.removed_sql_modes
+    modes = ",".join(word for word in mode.decode().split(",") if word not in removed)
+    return Definition(one.kind, *one.name, statement, modes, *(value.decode() for value in settings))
 
 
 def schema_on_target(one: Listed, selection: Tables) -> str:

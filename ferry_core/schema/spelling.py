@@ -3,10 +3,11 @@
 Texts that are printed as ``?`` are replaced.
 Affected are the members of ENUM and SET and, on MariaDB, the DEFAULT of text and binary columns (MySQL prints those as
 hexadecimal numbers). Literals in expressions, CHECKs and partitions are printed exactly. A COMMENT is not, but both
-families store a ``?`` themselves for such characters. Used by ``create``.
+families store a ``?`` themselves for such characters. Collations that an old server omits, and that a newer one would
+complete by another, are added. Used by ``create``.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from ferry_core.mysql.flavor import Flavor
@@ -21,15 +22,17 @@ LITERAL_DEFAULTS = frozenset({"CHAR", "VARCHAR", "BINARY", "VARBINARY", "ENUM", 
 
 
 def spelled_out(session: Session, table: TableName, statement: str) -> str:
-    """``statement``, the SHOW CREATE TABLE of ``table``, with hexadecimal literals in place of doubtful texts, and
-    without inherited collations.
+    """``statement``, the SHOW CREATE TABLE of ``table``, with hexadecimal literals in place of doubtful texts, without
+    inherited collations and with omitted ones.
     """
-    edits: list[tuple[int, int, str]] = []
     elements, end = elements_of(statement, table)
-    collation = _collation(tokens_of(statement[end:]))
+    options = list(tokens_of(statement[end:]))
+    collation, unprinted = _collation(options), session.version.unprinted_collations
+    edits = [(end + at, end + at, text) for at, text in _omitted(options, unprinted, " COLLATE=")]
     for element in elements:
         if len(element) > 1 and element[0].kind == "name":
             doubtful = [*_members(session, table, element)]
+            edits += [(at, at, text) for at, text in _omitted(element, unprinted, " COLLATE ")]
             if session.flavor is Flavor.MARIADB:
                 doubtful += _default(session, table, element)
             elif collation:
@@ -47,6 +50,17 @@ def _collation(options: Iterable[Token]) -> str:
         if word.word == "COLLATE" and mark.is_mark("="):
             return name.word
     return ""
+
+
+def _omitted(tokens: Sequence[Token], unprinted: Mapping[str, str], clause: str) -> Iterator[tuple[int, str]]:
+    """Where a character set of ``unprinted`` has no COLLATE, and what to add there."""
+    depth = 0
+    for at, token in enumerate(tokens):
+        depth += (token.raw == "(") - (token.raw == ")")
+        charset = token.text.lower()
+        named = at > 1 and tokens[at - 2].word in ("CHARSET", "CHARACTER") and depth == 0
+        if named and charset in unprinted and [one.word for one in tokens[at + 1 : at + 2]] != ["COLLATE"]:
+            yield token.end, f"{clause}{unprinted[charset]}"
 
 
 def _inherited(element: Sequence[Token], collation: str) -> Iterator[tuple[int, int, str]]:

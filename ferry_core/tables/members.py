@@ -29,6 +29,8 @@ def members(session: Session, table: TableName, column: str, kind: str, numbers:
     Needs no row, and only the SELECT privilege.
     """
     wanted = list(numbers)
+    if wanted and not session.version.shows_members:
+        raise _unreadable(table, column, f"the members of this {kind.upper()}")
     found: dict[int, bytes] = {}
     ask = _by_variable if session.flavor is Flavor.MARIADB else _by_recursion
     for start in range(0, len(wanted), AT_ONCE):
@@ -97,6 +99,6 @@ def spelled_type(session: Session, table: TableName, column: str, column_type: s
 def _unreadable(table: TableName, column: str, what: str) -> DataError:
     return DataError(
         Reason.DEFINITION_UNREADABLE,
-        f"the server prints {what} of {table}.{column} with question marks in place of some characters; create the "
-        f"table on the target by hand, with the true texts",
+        f"the server prints {what} of {table}.{column} with question marks, perhaps in place of other characters, and "
+        "cannot tell the true texts; leave the table out with tables.exclude, or give those members other texts",
     )

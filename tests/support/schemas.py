@@ -276,8 +276,10 @@ _OWN: dict[Family, tuple[OddTable, ...]] = {
 
 def odd_tables(family: Family, release: Release | None = None) -> Sequence[OddTable]:
     """Every odd table that the family supports, or a release of it."""
-    has_uuid = release is None or release.number >= (10, 7)
-    return [table for table in (*_BOTH, *_OWN[family]) if has_uuid or table.name != "k_uuid_type"]
+    since = {"k_uuid_type": (10, 7), "k_0900": (8,)}
+    return [
+        table for table in (*_BOTH, *_OWN[family]) if release is None or release.number >= since.get(table.name, (0,))
+    ]
 
 
 def create_odd_tables(

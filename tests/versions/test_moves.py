@@ -6,30 +6,12 @@ import pytest
 
 from tests.support.ferry_under_load import FerryUnderLoad
 from tests.support.servers import Pair
+from tests.versions.matrix import MOVES
 
-MYSQL = (
-    ("mysql-8.0.15", "mysql-8.0.33"),
-    ("mysql-8.0.15", "mysql-9.7"),
-    ("mysql-8.0.33", "mysql-8.0.33"),
-    ("mysql-8.0.33", "mysql-9.7"),
-    ("mysql-9.7", "mysql-8.0.33"),
-    ("mysql-9.7", "mysql-9.7"),
-    ("mysql-8.0.15 without GTIDs", "mysql-9.7"),
-    ("mysql-8.0.33 without GTIDs", "mysql-9.7"),
-)
-MARIADB = (
-    ("mariadb-10.5", "mariadb-10.11"),
-    ("mariadb-10.5", "mariadb-11.4"),
-    ("mariadb-10.5", "mariadb-11.8"),
-    ("mariadb-10.11", "mariadb-11.8"),
-    ("mariadb-11.4", "mariadb-11.8"),
-    ("mariadb-11.8", "mariadb-10.11"),
-    ("mariadb-11.8", "mariadb-11.4"),
-)
 BULK_ROWS = 6_000
 
 
-@pytest.mark.parametrize("versions", [*MYSQL, *MARIADB], ids=" to ".join, indirect=True)
+@pytest.mark.parametrize("versions", MOVES, ids=" to ".join, indirect=True)
 def test_a_move_between_releases(versions: Pair, tmp_path: Path) -> None:
     schema = "versions"
     versions.source.execute(f"CREATE DATABASE {schema} CHARACTER SET utf8mb4")

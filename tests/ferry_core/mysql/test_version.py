@@ -25,16 +25,9 @@ def test_the_number_is_read(text: str, flavor: Flavor, number: tuple[int, ...]) 
 
 
 @pytest.mark.parametrize(
-    ("text", "too_old"),
-    [("5.7.44", True), ("8.0.15", False), ("10.4.30-MariaDB", True), ("10.5.1-MariaDB", False), ("?", True)],
-)
-def test_old_servers_are_too_old(text: str, too_old: bool) -> None:
-    assert ServerVersion(text).too_old is too_old
-
-
-@pytest.mark.parametrize(
     ("text", "hidden", "status", "replica", "replicas"),
     [
+        ("5.7.22-log", "FALSE", "SHOW MASTER STATUS", "SHOW SLAVE STATUS", "SHOW SLAVE HOSTS"),
         ("8.0.15", "is_visible = 'NO'", "SHOW MASTER STATUS", "SHOW SLAVE STATUS", "SHOW SLAVE HOSTS"),
         ("8.0.33", "is_visible = 'NO'", "SHOW MASTER STATUS", "SHOW REPLICA STATUS", "SHOW REPLICAS"),
         ("9.7.4", "is_visible = 'NO'", "SHOW BINARY LOG STATUS", "SHOW REPLICA STATUS", "SHOW REPLICAS"),
@@ -48,3 +41,23 @@ def test_each_server_is_asked_in_its_own_words(
     version = ServerVersion(text)
     assert (version.hidden_index, version.binlog_status) == (hidden, status)
     assert (version.replica_status, version.replicas) == (replica, replicas)
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "dynamic", "routines", "records", "retention"),
+    [
+        ("5.7.22-log", True, False, ("SELECT", "mysql.proc"), False, "expire_logs_days"),
+        ("8.0.15", False, True, ("SELECT", "*.*"), True, "binlog_expire_logs_seconds"),
+        ("9.7.4", False, True, ("SHOW_ROUTINE", "*.*"), True, "binlog_expire_logs_seconds"),
+        ("10.5.23-MariaDB", False, False, ("SELECT", "mysql.proc"), False, "expire_logs_days"),
+        ("11.8.9-MariaDB", False, False, ("SELECT", "mysql.proc"), False, "binlog_expire_logs_seconds"),
+    ],
+)
+def test_what_mysql_5_7_lacks(
+    text: str, before: bool, dynamic: bool, routines: tuple[str, str], records: bool, retention: str
+) -> None:
+    version = ServerVersion(text)
+    assert (version.before_8, not version.shows_members) == (before, before)
+    assert (bool(version.unprinted_collations), bool(version.removed_sql_modes)) == (before, before)
+    assert (version.dynamic_privileges, version.routine_privilege) == (dynamic, routines)
+    assert (version.records_setter, version.retention_variable) == (records, retention)

@@ -6,7 +6,7 @@ from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.mysql.version import ServerVersion
-from ferry_core.preflight import PreflightContext, Status, refuse_failed, run_checks
+from ferry_core.preflight import PreflightContext, Status, refuse_failed, run_checks, servers
 from tests.conftest import ServerFactory
 from tests.support.preflight import PASSWORD, check, opened, told
 from tests.support.servers import Pair, set_global
@@ -25,12 +25,21 @@ def test_families_do_not_mix(mysql_pair: Pair, mariadb_pair: Pair, schema: str) 
         assert "choose a target of the source's family" in found["FamiliesDiffer"]
 
 
-def test_old_versions(pair: Pair, tables: str) -> None:
+@pytest.mark.parametrize(
+    ("role", "old", "supported"),
+    [
+        ("source", {Flavor.MYSQL: "5.7.21-log", Flavor.MARIADB: "10.4.30-MariaDB"}, False),
+        ("target", {Flavor.MYSQL: "5.7.44-log", Flavor.MARIADB: "10.4.30-MariaDB"}, False),
+        ("source", {Flavor.MYSQL: "5.7.22-log", Flavor.MARIADB: "10.5.1-MariaDB"}, True),
+        ("target", {Flavor.MYSQL: "8.0.0", Flavor.MARIADB: "10.5.1-MariaDB"}, True),
+    ],
+    ids=["old source", "old target", "oldest source", "oldest target"],
+)
+def test_old_versions(pair: Pair, tables: str, role: str, old: dict[Flavor, str], supported: bool) -> None:
     with opened(pair.source, pair.target, tables) as context:
-        # No such server is available here.
-        context.target.version = ServerVersion("5.7.44-log" if pair.flavor is Flavor.MYSQL else "10.4.30-MariaDB")
-        found = told(run_checks(context))
-    assert "upgrade it" in found["UnsupportedVersion"]
+        getattr(context, role).version = ServerVersion(old[pair.flavor])
+        found = {finding.reason.value for finding in servers.CHECKS[0].find(context)}
+    assert ("UnsupportedVersion" in found) is not supported
 
 
 def test_the_same_server_with_another_name(pair: Pair, tables: str) -> None:
