@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ferry_core.checkpoint.state import RunState, TableState
 from ferry_core.consistency.fence import Fence
-from ferry_core.errors import DataError
+from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.listings import exists
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
@@ -48,16 +48,22 @@ def forget(state: RunState, tables: Collection[str]) -> None:
 def until_back(
     validate: Callable[[], "RunContext"], say: Callable[[str], None], wait: Callable[[float], None]
 ) -> "RunContext":
-    """The result of ``validate``, which is repeated for a while if a table is gone."""
-    deadline = time.monotonic() + GONE_SECONDS
+    """The result of ``validate``, which is repeated for a while if a table is gone, and if it fails in another way than
+    before: a table that is altered meanwhile looks different to each check.
+    """
+    deadline, failure = time.monotonic() + GONE_SECONDS, ""
     while True:
         try:
             return validate()
+        except ConfigError as error:
+            if error.message == failure:
+                raise
+            failure = error.message
         except DataError as error:
             if error.reason != Reason.SCHEMA_CHANGED or time.monotonic() > deadline:
                 raise
             say(f"waiting {GONE_SECONDS:.0f} s for a table to come back: {error.message}")
-            wait(LOOK_SECONDS)
+        wait(LOOK_SECONDS)
 
 
 def drop_changed(context: "RunContext", fence: Fence, target: Session) -> None:
