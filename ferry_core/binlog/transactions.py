@@ -15,6 +15,8 @@ from ferry_core.binlog import compressed, events, files, order, unresumable
 from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.events import has_checksum, unreadable
 from ferry_core.binlog.followed import FollowedTables, M
+from ferry_core.binlog.group import Group
+from ferry_core.binlog.key_decoder import key_decoder
 from ferry_core.binlog.last_read import LastRead, further
 from ferry_core.binlog.selected import Selected, Tracked
 from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
@@ -23,6 +25,7 @@ from ferry_core.mysql.file_position import DUMPABLE, FilePosition
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from ferry_core.schema.alterations import Alteration
 from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind
+from ferry_core.tables.table import ALL_ROWS_RAW
 
 _ROWS = frozenset(
     {
@@ -40,22 +43,6 @@ class EventSource(Protocol):
     """``Frames``, or a captured stream."""
 
     def next_event(self) -> bytes: ...
-
-
-class _Group:
-    """The current transaction."""
-
-    __slots__ = ("begins", "begun", "committed_at", "first", "gtid", "idle", "inside", "seen", "xid")
-
-    def __init__(self, first: bytes, begins: int, gtid: str, seen: StreamMark, committed_at: float | None) -> None:
-        self.first = first
-        self.begins = begins  # offset in the file
-        self.gtid = gtid
-        self.seen = seen
-        self.committed_at = committed_at
-        self.xid: str | None = None
-        self.begun = self.idle = False  # whether the sink knows of it; its statement changes nothing
-        self.inside = False  # begun by BEGIN or similar; otherwise its first statement is the whole transaction
 
 
 class Transactions(Generic[M]):
@@ -80,7 +67,7 @@ class Transactions(Generic[M]):
         self._checksums = checksums
         self._announced = False  # whether a format description has announced or excluded checksums
         self._listed = False  # whether a Gtid_list event has arrived
-        self._group: _Group | None = None
+        self._group: Group | None = None
         self._maps: dict[bytes, Tracked[M] | None] = {}
         self._event = b""  # the last event as in the file, perhaps compressed
         self._handlers = self._handler_table()
@@ -163,15 +150,18 @@ class Transactions(Generic[M]):
         keys = tracked.keys(kind, data, end)
         counters = self._counters
         counters.caught_up = False
-        if not group.begun:
-            self._sink.begin(counters.processed, group.seen, group.xid)
-            group.begun = True
+        self._begin(group)
         counters.in_sink = True
         self._sink.changed(tracked.followed, keys, tracked.decode)
         for child, references in tracked.references(kind, data, end):
             self._sink.referenced(child, references)
         counters.in_sink = False
         counters.row_changes += len(keys)
+
+    def _begin(self, group: Group) -> None:
+        if not group.begun:
+            self._sink.begin(self._counters.processed, group.seen, group.xid)
+            group.begun = True
 
     def _table_map(self, data: bytes, end: int) -> None:
         self._maps[data[20:26]] = self._selected.tracked(data, end, self._counters.processed.position)
@@ -193,11 +183,11 @@ class Transactions(Generic[M]):
 
     def _open(
         self, first: bytes, gtid: str, position: Position, committed_at: float | None, place: Place | None = None
-    ) -> _Group:
+    ) -> Group:
         if self._group is not None:
             raise unreadable("a transaction that begins before the last one has ended")
         seen = StreamMark(self._counters.processed.sequence + 1, position, place)
-        self._group = _Group(first, self._counters.begin_of(first), gtid, seen, committed_at)
+        self._group = Group(first, self._counters.begin_of(first), gtid, seen, committed_at)
         return self._group
 
     def _between(self, alone: Callable[[], StreamMark]) -> None:
@@ -251,7 +241,7 @@ class Transactions(Generic[M]):
             raise unreadable("the end of a transaction that has not begun")
         self._group = None
         counters = self._counters
-        committed_at = _commit_time(group, data)
+        committed_at = group.commit_time(data)
         processed = self._whole(group)
         if group.begun:
             self._sink.end(processed, committed_at)
@@ -262,7 +252,7 @@ class Transactions(Generic[M]):
         counters.caught_up = False
         counters.transactions += 1
 
-    def _whole(self, group: _Group) -> StreamMark:
+    def _whole(self, group: Group) -> StreamMark:
         """The mark of a complete transaction, with its place and bytes."""
         counters = self._counters
         known, newest = counters.processed.last_read, counters.newest
@@ -284,7 +274,7 @@ class Transactions(Generic[M]):
         counters, processed = self._counters, self._whole(group)
         self._sink.decided(xid, committed, counters.processed, processed)
         counters.processed = processed
-        counters.last_commit = _commit_time(group, data)
+        counters.last_commit = group.commit_time(data)
         counters.caught_up = False
         counters.transactions += 1
 
@@ -323,7 +313,7 @@ class Transactions(Generic[M]):
                 self._commit(data, end)  # usually DDL of other tables
 
     def _harmless(self, effect: StatementEffect, statement: events.Statement) -> StatementEffect:
-        """Return if the statement provably changed no selected table; otherwise raise."""
+        """Return if the statement changed no selected table in a way that the run does not follow; otherwise raise."""
         if effect.kind is StatementKind.STATEMENT_DML:
             touched = statement.touched
             if touched is None or not self._selected.schemas.isdisjoint(
@@ -332,6 +322,9 @@ class Transactions(Generic[M]):
                 raise unresumable.statement(statement.text, effect.kind, effect.tables)
             return NOTHING
         group, different = self._group, ""
+        if group is not None and effect.alteration is Alteration.REMOVES:
+            self._removed(group, effect, statement)
+            return NOTHING
         if group is not None and self._altered is not None and effect.alteration is not Alteration.CHANGES:
             alone = effect.alteration is Alteration.COMPARE
             for name in sorted(effect.tables):
@@ -342,6 +335,17 @@ class Transactions(Generic[M]):
             else:
                 return NOTHING
         raise unresumable.statement(statement.text, effect.kind, effect.tables, different)
+
+    def _removed(self, group: Group, effect: StatementEffect, statement: events.Statement) -> None:
+        """Rows are gone without events. A table that is copied whole is read again, so it needs none."""
+        changed = [self._selected.named(name) for name in sorted(effect.tables)]
+        if not all(one.table.whole for one in changed):
+            raise unresumable.removal(statement.text, effect.tables)
+        self._begin(group)
+        self._counters.in_sink = True
+        for one in changed:
+            self._sink.changed(one, [ALL_ROWS_RAW], key_decoder((), ()))
+        self._counters.in_sink = False
 
     # The stream itself
 
@@ -390,8 +394,3 @@ class Transactions(Generic[M]):
     def _unknown(self, data: bytes, kind: int) -> None:
         if not int.from_bytes(data[18:20], "little") & events.IGNORABLE_FLAG:
             raise unresumable.unknown_event(self._counters.file, kind)
-
-
-def _commit_time(group: _Group, data: bytes) -> float:
-    """MariaDB logs whole seconds: use the end of that second, since its begin would look like up to 1 s of lag."""
-    return group.committed_at or int.from_bytes(data[1:5], "little") + 1.0

@@ -74,10 +74,20 @@ def unknown_event(file: str, kind: int) -> UnresumableEvent:
     )
 
 
+def removal(text: str, tables: Collection[TableName]) -> UnresumableEvent:
+    """TRUNCATE and the like, which no row event tells of."""
+    return UnresumableEvent(
+        Reason.SCHEMA_CHANGED,
+        f"rows of {', '.join(sorted(map(str, tables)))} were removed on the source by a statement that logs none of "
+        f"them: {_shortened(text)}",
+        "see that applications use DELETE instead until the cutover, or leave the table out with tables.exclude",
+    )
+
+
 def statement(text: str, kind: StatementKind, tables: Collection[TableName], different: str = "") -> UnresumableEvent:
     """A statement that changed a definition (``different`` says how) or changed rows that it does not name."""
     names = ", ".join(sorted(map(str, tables)))
-    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    shown = _shortened(text)
     if kind is StatementKind.SCHEMA_CHANGE:
         how = f" ({different})" if different else ""
         error = UnresumableEvent(
@@ -94,3 +104,7 @@ def statement(text: str, kind: StatementKind, tables: Collection[TableName], dif
         f"{whose} by a session that logs statements instead of rows: {shown}",
         "see that every session has binlog_format=ROW",
     )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

@@ -18,7 +18,9 @@ class Alteration(IntEnum):
     """Changes no row, column or constraint: storage, plain indexes, partitions that keep their rows."""
     COMPARE = 1
     """Changes nothing if the definition is the same before and after this single statement."""
-    CHANGES = 2
+    REMOVES = 2
+    """Only removes rows, of which no event tells."""
+    CHANGES = 3
     """May change or replace rows, whatever the definition is afterwards."""
 
 
@@ -106,6 +108,10 @@ def _drop(_: _Clause, words: Sequence[str]) -> Alteration:
     return Alteration.CHANGES if second in ("PARTITION", "SYSTEM", "PERIOD") else Alteration.COMPARE
 
 
+def _truncate(_: _Clause, words: Sequence[str]) -> Alteration:
+    return Alteration.REMOVES if words[1:2] == ["PARTITION"] else Alteration.CHANGES
+
+
 def _change(clause: _Clause, words: Sequence[str]) -> Alteration:
     """CHANGE [COLUMN] [IF EXISTS] old new ..."""
     at = 1
@@ -155,6 +161,7 @@ def _always(found: Alteration) -> Callable[[_Clause, Sequence[str]], Alteration]
 _HANDLERS: dict[str, Callable[[_Clause, Sequence[str]], Alteration]] = {
     "ADD": _add,
     "DROP": _drop,
+    "TRUNCATE": _truncate,
     "CHANGE": _change,
     "MODIFY": _always(Alteration.COMPARE),
     "ALTER": _always(Alteration.COMPARE),  # a default, an index's visibility, a CHECK's enforcement

@@ -226,7 +226,7 @@ class _Reader(Cursor):
 
     def truncate(self, _: str) -> StatementEffect:
         self.take("TABLE")
-        return self._change(self._exactly_next())
+        return self._change(self._exactly_next(), Alteration.REMOVES)
 
     def definition(self, verb: str) -> StatementEffect:
         start = self.at

@@ -145,6 +145,43 @@ def test_the_state_does_not_count_on_a_copy_that_is_not_done(held: HeldFerry) ->
     ferry.cut_over()
 
 
+@pytest.mark.parametrize("engine", ["InnoDB", "MyISAM"])
+def test_truncate_in_every_phase(pair: Pair, schema: str, tmp_path: Path, engine: str) -> None:
+    """It is a change like any other for a table that is copied whole, also over kills."""
+    names = ["plain", "indexed"]
+    create_keyless(pair.source, schema, names, doublings=10)
+    pair.source.execute(*(f"ALTER TABLE `{schema}`.{name} ENGINE={engine}" for name in names))
+    spec: dict[str, Any] = {"tables": {"include": [f"{schema}.*"]}, "cutover": PATIENT}
+    spec["throttle"] = {"maxRowsPerSecond": 4000}
+    emptied = [f"TRUNCATE TABLE `{schema}`.{name}" for name in names]
+    with FerryProcess(tmp_path / "ferry", pair, **spec) as ferry:
+        with KeylessWriters(pair.source, schema, names, seed_of_run()) as writers:
+            ferry.start().wait_stage("Copying")
+            pair.source.execute(emptied[0])
+            ferry.wait_stage(*STREAMING)
+            pair.source.execute(*emptied)
+            ferry.kill()
+            pair.source.execute(emptied[1])
+            ferry.start().wait_stage(*STREAMING)
+            pair.source.execute(f"USE `{schema}`", "TRUNCATE plain", "INSERT INTO plain (n) VALUES (5), (5)")
+            ferry.wait_stage("ReadyForCutover")
+            ferry.cut_over()
+        assert writers.writes > 10
+    for name in names:
+        assert_same_rows(pair.source, pair.target, schema, name)
+        assert_equal_tables(pair.source, pair.target, f"{schema}.{name}")
+
+
+def test_truncate_of_a_table_with_a_key_says_what_to_do(pair: Pair, schema: str, tmp_path: Path) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.keyed (id INT PRIMARY KEY)", f"INSERT INTO `{schema}`.keyed VALUES (1)"
+    )
+    with FerryProcess(tmp_path / "ferry", pair, tables={"include": [f"{schema}.*"]}, cutover=PATIENT) as ferry:
+        ferry.start_streaming()
+        pair.source.execute(f"TRUNCATE TABLE `{schema}`.keyed")
+        ferry.fail(65, "SchemaChanged", f"{schema}.keyed", "TRUNCATE TABLE", "use DELETE instead until the cutover")
+
+
 def test_rows_move_in_and_out_of_a_filter(pair: Pair, schema: str, tmp_path: Path) -> None:
     create_keyless(pair.source, schema, ["plain", "indexed"])
     where = "note = 'naïve' OR n = 3 -- only these"

@@ -167,6 +167,7 @@ ALTERATIONS = {
         "add constraint c check (v > 0)",
         "add primary key (v)",
     ],
+    Alteration.REMOVES: ["truncate partition p", "truncate partition all"],
     Alteration.CHANGES: [
         "engine=memory",
         "drop vector, add vector int",
@@ -178,7 +179,6 @@ ALTERATIONS = {
         "rename to z",
         "rename shop.z",
         "drop partition p",
-        "truncate partition p",
         "exchange partition p with table x",
         "convert partition p to table x",
         "convert table x to partition p values less than (5)",
@@ -212,7 +212,8 @@ def test_the_effect_of_other_statements() -> None:
             "rename table a to z, b to a",
         )
     }
-    assert [how.name for how in found.values()] == ["KEEPS", "KEEPS", "COMPARE", "COMPARE", *["CHANGES"] * 4]
+    expected = ["KEEPS", "KEEPS", "COMPARE", "COMPARE", "CHANGES", "CHANGES", "REMOVES", "CHANGES"]
+    assert [how.name for how in found.values()] == expected
 
 
 def test_rows_logged_after_a_create_table() -> None:
