@@ -4,16 +4,17 @@ They are read from SHOW CREATE TABLE, for which SELECT is enough: to an account 
 information_schema shows no constraints at all. Children that are not selected are ignored.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ferry_core.api.choices import ForeignKeys
+from ferry_core.mysql.listings import exists
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.result import Check, Finding, failed, passed, warning
 from ferry_core.reasons import Reason
 from ferry_core.schema.cascades import cascades_among
 from ferry_core.schema.definition import ForeignKey
 from ferry_core.schema.unfollowed import unfollowed
-from ferry_core.tables.table import Table
+from ferry_core.tables.table import Table, TableName
 from ferry_core.tables.whole import estimated_seconds
 from ferry_core.text import counted, shortlist
 
@@ -31,6 +32,11 @@ def dependants(context: PreflightContext, tables: set[Table]) -> list[Table]:
         found |= more
         names |= {folded(table.source) for table in more}
     return sorted(found, key=lambda table: table.source)
+
+
+def with_dependants(context: PreflightContext, tables: Collection[Table]) -> list[Table]:
+    """``tables`` and those that must be excluded together with them."""
+    return [*tables, *dependants(context, set(tables))]
 
 
 def and_dependants(context: PreflightContext, tables: set[Table]) -> str:
@@ -55,7 +61,7 @@ def _cascades(context: PreflightContext) -> Iterator[Finding]:
                 f"{source.where}: {table.source} has the foreign keys {named}: only events of {parents} show when they "
                 f"change rows: include {parents}. Otherwise leave {table.source} out with "
                 f"tables.exclude{and_dependants(context, {table})}, or make the constraints RESTRICT",
-                [table, *dependants(context, {table})],
+                with_dependants(context, [table]),
             )
 
 
@@ -103,18 +109,27 @@ def _parents(context: PreflightContext) -> Iterator[Finding]:
         keys = [key for key in context.foreign_keys[table] if folded(key.references) not in selected]
         if not keys or not will_be_created:
             continue
-        parents = ", ".join(dict.fromkeys(str(key.references) for key in keys))
-        names = ", ".join(key.name for key in keys)
+        referenced = list(dict.fromkeys(key.references for key in keys))
+        parents, names = ", ".join(map(str, referenced)), ", ".join(key.name for key in keys)
         if context.spec.schema_.foreign_keys is ForeignKeys.SELECTED:
             yield passed(f"{table.target} is created without the foreign keys {names} to {parents}: not selected")
         else:
             yield failed(
                 Reason.FOREIGN_KEY_OUTSIDE_SELECTION,
                 f"{table.source} has the foreign keys {names} to tables that are not selected, so they cannot be made "
-                f"on {context.target_facts.where}: include {parents}, have {table.target} created without these "
-                "foreign keys with schema.foreignKeys: Selected, or create it on the target yourself",
-                [table, *dependants(context, {table})],
+                f"on {context.target_facts.where}: {_way_to(context, referenced)}, have {table.target} created "
+                "without these foreign keys with schema.foreignKeys: Selected, or create it on the target yourself",
+                with_dependants(context, [table]),
             )
+
+
+def _way_to(context: PreflightContext, parents: Sequence[TableName]) -> str:
+    """A constraint may also reference a table that nobody has created."""
+    missing = [parent for parent in parents if not exists(context.source, parent)]
+    there = [parent for parent in parents if parent not in missing]
+    ways = [f"include {', '.join(map(str, there))}"] if there else []
+    ways += [f"drop those to {', '.join(map(str, missing))}, which the source does not have"] if missing else []
+    return ", ".join(ways)
 
 
 CHECKS = (

@@ -87,8 +87,8 @@ def warning(reason: Reason, message: str, statement: str = "") -> Finding:
     return Finding(Status.WARNING, reason, message, statement=statement)
 
 
-def refused(context: PreflightContext, reason: Reason, message: str) -> Finding:
+def refused(context: PreflightContext, reason: Reason, message: str, tables: Iterable[Table] = ()) -> Finding:
     """A failure that ``spec.acknowledge`` can allow by naming its reason."""
     if reason.value in {str(word) for word in context.spec.acknowledge}:
         return Finding(Status.ACKNOWLEDGED, reason, message)
-    return failed(reason, f"{message}; to accept this, add acknowledge: [{reason}]")
+    return failed(reason, f"{message}; to accept this, add acknowledge: [{reason}]", tables)

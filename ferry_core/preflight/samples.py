@@ -12,6 +12,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts
+from ferry_core.preflight.foreign_keys import with_dependants
 from ferry_core.preflight.result import Check, Finding, failed, passed, refused, warning
 from ferry_core.preflight.row_filters import invalidity
 from ferry_core.reasons import Reason
@@ -47,6 +48,7 @@ def _json(context: PreflightContext) -> Iterator[Finding]:
             Reason.JSON_PRECISION,
             f"{context.source_facts.where}: {_names(found)} hold JSON that changes when it is read again from its text "
             "(a DECIMAL becomes a DOUBLE, a date a string), and a run stops at the first such row",
+            with_dependants(context, found),
         )
     if unseen:
         yield _unseen(context, unseen, "JSON that does not survive its text")
@@ -80,6 +82,7 @@ def _timestamps(context: PreflightContext) -> Iterator[Finding]:
             f"{context.source_facts.where}: {_names(found)} hold TIMESTAMPs after {last} UTC, the last that "
             f"{context.target_facts.where} ({context.target_facts.version_text}) can hold: correct these rows, make "
             "the columns DATETIME, or choose a target of MariaDB 11.5 or later",
+            with_dependants(context, found),
         )
     if unseen:
         yield _unseen(context, unseen, f"TIMESTAMPs after {last} UTC")

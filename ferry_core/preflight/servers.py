@@ -9,6 +9,7 @@ from ferry_core.mysql.listings import rows_of
 from ferry_core.mysql.version import OLDEST_SOURCE, OLDEST_TARGET
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded
+from ferry_core.preflight.foreign_keys import with_dependants
 from ferry_core.preflight.result import Check, Finding, failed, passed, warning
 from ferry_core.reasons import Reason
 from ferry_core.tables.alike import plain_collation
@@ -152,6 +153,7 @@ def _primary_keys(context: PreflightContext) -> Iterator[Finding]:
             Reason.PRIMARY_KEY_REQUIRED,
             f"{target.where} has {on[0]}=ON, and {', '.join(table.id for table in without)} have none: "
             f"SET GLOBAL {on[0]} = OFF, or create these tables there yourself",
+            with_dependants(context, without),
         )
 
 
@@ -168,6 +170,7 @@ def _collations(context: PreflightContext) -> Iterator[Finding]:
     source, target = context.source_facts, context.target_facts
     known = _known_collations(context, target)
     created = [table for table in context.tables if table.target not in context.existing_targets]
+    by_id = {table.id: table for table in created}
     used = {(column.collation, table.id) for table in created for column in table.columns if column.collation}
     if context.creates_tables:
         used |= _table_collations(context, created)
@@ -180,6 +183,7 @@ def _collations(context: PreflightContext) -> Iterator[Finding]:
             Reason.UNKNOWN_COLLATION,
             f"{target.where} does not know the collation {collation} of {shortlist(tables, 5)} on {source.where}: "
             "change it on the source, create the table there yourself, or use a target of the source's version",
+            with_dependants(context, [by_id[table_id] for table_id in tables]),
         )
 
 

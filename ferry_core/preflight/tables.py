@@ -8,7 +8,7 @@ from ferry_core.api.selection import TableRule
 from ferry_core.mysql.listings import rows_of
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded
-from ferry_core.preflight.foreign_keys import dependants
+from ferry_core.preflight.foreign_keys import with_dependants
 from ferry_core.preflight.result import Check, Finding, failed, passed, refused, warning
 from ferry_core.reasons import Reason
 from ferry_core.schema.tokens import readings
@@ -40,7 +40,7 @@ def _engines(context: PreflightContext) -> Iterator[Finding]:
             Reason.UNSUPPORTED_TABLE,
             f"{context.source_facts.where}: {_names(tables)} use the engine {engine}, which {why}; ALTER TABLE ... "
             "ENGINE=InnoDB on the source, or leave them out with tables.exclude",
-            [*tables, *dependants(context, set(tables))],
+            with_dependants(context, tables),
         )
 
 
@@ -91,7 +91,7 @@ def _promised(context: PreflightContext) -> Iterator[Finding]:
             "column is missing or generated, no index begins with these columns, rows have NULL or equal values in "
             "them, or a foreign key of the table cascades; correct the rule, or remove key: then the table is copied "
             "whole",
-            [table],
+            with_dependants(context, [table]),
         )
 
 
@@ -136,7 +136,7 @@ def _target_engines(context: PreflightContext) -> Iterator[Finding]:
                 Reason.UNSUPPORTED_TABLE,
                 f"{context.target_facts.where} has no engine {engine}, which {_names(tables)} use; set "
                 "schema.engine: InnoDB, or leave them out with tables.exclude",
-                tables,
+                with_dependants(context, tables),
             )
 
 
@@ -153,15 +153,16 @@ def _names(tables: Sequence[Table]) -> str:
 def _versioned(context: PreflightContext) -> Iterator[Finding]:
     if not context.source_facts.mariadb:
         return
-    selected = {table.source for table in context.tables}
+    selected = {table.source: table for table in context.tables}
     rows = rows_of(context.source, selected, "TABLES", "TABLE_TYPE", condition="TABLE_TYPE = 'SYSTEM VERSIONED'")
-    names = [str(name) for name in (TableName(*map(decoded, row[:2])) for row in rows) if name in selected]
-    if names:
+    tables = [selected[name] for name in (TableName(*map(decoded, row[:2])) for row in rows) if name in selected]
+    if tables:
         yield refused(
             context,
             Reason.SYSTEM_VERSIONED_HISTORY,
-            f"{context.source_facts.where}: {', '.join(names)} are system-versioned, and only their current rows are "
+            f"{context.source_facts.where}: {_names(tables)} are system-versioned, and only their current rows are "
             "copied, not their history",
+            with_dependants(context, tables),
         )
 
 
@@ -174,12 +175,13 @@ def _periods(context: PreflightContext) -> Iterator[Finding]:
     # A definition that could not be read is reported by the privileges check.
     described = [table for table in context.tables if "without overlaps" in table.definition.lower()]
     words = ((table, [token.word for token in next(readings(table.definition))]) for table in described)
-    names = [table.id for table, its in words if ("WITHOUT", "OVERLAPS") in pairwise(its)]
-    if names:
+    tables = [table for table, its in words if ("WITHOUT", "OVERLAPS") in pairwise(its)]
+    if tables:
         yield failed(
             Reason.UNSUPPORTED_TABLE,
-            f"{context.source_facts.where}: {', '.join(names)} have an index WITHOUT OVERLAPS, which is not copied "
+            f"{context.source_facts.where}: {_names(tables)} have an index WITHOUT OVERLAPS, which is not copied "
             "exactly; leave them out with tables.exclude",
+            with_dependants(context, tables),
         )
 
 

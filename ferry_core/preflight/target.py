@@ -12,6 +12,7 @@ from ferry_core.mysql.literals import string
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.context import CannotAskError, PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded
+from ferry_core.preflight.foreign_keys import with_dependants
 from ferry_core.preflight.lease import Lease
 from ferry_core.preflight.result import Check, Finding, failed, refused, warning
 from ferry_core.preflight.structure import differences, structures
@@ -101,7 +102,7 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
     ]
     phase = context.own_lease.phase if context.own_lease else None
     forgotten = [table for table in holding if table in perhaps_ours]
-    full = [table.target for table in holding if table not in perhaps_ours]
+    full = [table for table in holding if table not in perhaps_ours]
     ended = phase in (COMPLETED, *ABANDONED)  # reported by the check of leases
     if forgotten and context.stateless and not context.restart and not ended:
         yield failed(Reason.STATE_MISSING, _state_missing(context, forgotten))
@@ -114,7 +115,8 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
             f"resume instead, restore the state",
         )
     if full:
-        yield failed(Reason.TARGET_NOT_EMPTY, not_empty(context.target, full))
+        said = not_empty(context.target, [table.target for table in full])
+        yield failed(Reason.TARGET_NOT_EMPTY, said, with_dependants(context, full))
 
 
 def not_empty(target: Session, tables: Iterable[TableName]) -> str:
@@ -150,6 +152,7 @@ def _missing(context: PreflightContext) -> Iterator[Finding]:
             Reason.TARGET_TABLE_MISSING,
             f"{context.target_facts.where} does not have {names}, and schema.create is Never: create them, or set "
             "schema.create: IfMissing",
+            with_dependants(context, missing),
         )
         return
     for table in missing:
@@ -202,6 +205,7 @@ def unlike(context: PreflightContext) -> Iterator[Finding]:
                 Reason.TARGET_TABLE_DIFFERS,
                 f"{context.target_facts.where}: {table.target} differs from {table.source} on the source: "
                 f"{'; '.join(found)}. Alter it, or drop it and let schema.create: IfMissing make it",
+                with_dependants(context, [table]),
             )
 
 

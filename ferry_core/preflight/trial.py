@@ -19,6 +19,7 @@ from ferry_core.mysql.computing import computing_settings
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.foreign_keys import with_dependants
 from ferry_core.preflight.result import Check, Finding, failed, passed, warning
 from ferry_core.preflight.trial_schema import trial_schema
 from ferry_core.reasons import Reason
@@ -168,6 +169,7 @@ class _Trial:
                     Reason.DEFINITION_DIFFERS,
                     f"{self.context.target_facts.where} makes {_names(kind.tables)} differently from the source: "
                     f"{difference}; {_ELSE}",
+                    with_dependants(self.context, kind.tables),
                 )
 
     def _constrain(
@@ -245,7 +247,9 @@ class _Trial:
 
     def _refused(self, tables: Sequence[Table], error: DataError, what: str = "") -> Finding:
         return failed(
-            Reason.DEFINITION_REFUSED, f"{what}{_names(tables)} cannot be made: {error.problem}; {self._advice(error)}"
+            Reason.DEFINITION_REFUSED,
+            f"{what}{_names(tables)} cannot be made: {error.problem}; {self._advice(error)}",
+            with_dependants(self.context, tables),
         )
 
     def _advice(self, error: DataError) -> str:

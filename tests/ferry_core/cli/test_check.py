@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from ferry_core.cli.check import as_json, draw, verdict
 from ferry_core.cli.main import main
 from ferry_core.tables.table import TableName
+from hack.servers import Family
 from tests.support.manifests import ferry_between, write
 from tests.support.servers import Pair, set_global
 
@@ -102,6 +104,76 @@ def test_tables_that_fail_are_left_out_by_the_lines_that_are_printed(pair: Pair,
     )
     done = checked([f"{schema}.br[a]"])
     assert done.exit_code == 0, done.stdout
+
+
+REFUSED = {
+    "memory": "(id INT PRIMARY KEY) ENGINE=MEMORY",
+    "csv": "(id INT NOT NULL) ENGINE=CSV",
+    "merged": "(id INT NOT NULL PRIMARY KEY) ENGINE=MERGE UNION=(part)",
+    "outside": "(id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES {0}_other.p (id) ON DELETE CASCADE)",
+    "below": "(id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES outside (id))",
+    "full": "(id INT PRIMARY KEY)",
+    "unlike": "(id INT PRIMARY KEY, v INT)",
+}
+"""Tables that a move refuses, with ``below``, which references one of them."""
+OF_FAMILY = {
+    Family.MYSQL: {
+        "archive": "(id INT) ENGINE=ARCHIVE",
+        "decimals": "(id INT PRIMARY KEY, j JSON)",
+        "subtracts": "(a INT UNSIGNED NOT NULL) PARTITION BY RANGE (a - 5) (PARTITION p VALUES LESS THAN (-1))",
+    },
+    Family.MARIADB: {
+        "versioned": "(id INT PRIMARY KEY) WITH SYSTEM VERSIONING",
+        "periods": "(id INT, a DATE, b DATE, PERIOD FOR p (a, b), UNIQUE (id, p WITHOUT OVERLAPS))",
+        "numbered": "(id INT PRIMARY KEY, n BIGINT DEFAULT NEXTVAL({0}.seq))",
+    },
+}
+REASONS = {
+    Family.MYSQL: ["DefinitionRefused", "JsonPrecision"],
+    Family.MARIADB: ["DefinitionRefused", "ForeignKeyCascades", "SystemVersionedHistory"],
+}
+
+
+def test_one_round_of_pasting_leaves_out_everything_that_is_refused(pair: Pair, schema: str, tmp_path: Path) -> None:
+    refused = REFUSED | OF_FAMILY[pair.family]
+    mine = pair.family is Family.MARIADB
+    pair.source.execute(
+        f"CREATE DATABASE {schema}_other",
+        f"CREATE TABLE {schema}_other.p (id INT PRIMARY KEY)",
+        f"USE `{schema}`",
+        "SET SESSION sql_mode = 'NO_UNSIGNED_SUBTRACTION'",
+        *(["CREATE SEQUENCE seq"] if mine else []),
+        "CREATE TABLE kept (id INT PRIMARY KEY)",
+        "CREATE TABLE part (id INT NOT NULL PRIMARY KEY) ENGINE=MyISAM",
+        *(f"CREATE TABLE {name} {text.format(schema)}" for name, text in refused.items()),
+        *([] if mine else ["INSERT INTO decimals VALUES (1, JSON_OBJECT('price', 12.30))"]),
+    )
+    pair.target.execute(
+        f"CREATE DATABASE {schema}",
+        f"CREATE TABLE {schema}.`full` (id INT PRIMARY KEY)",
+        f"INSERT INTO {schema}.`full` VALUES (1)",
+        f"CREATE TABLE {schema}.unlike (id INT PRIMARY KEY)",
+    )
+    ends = pair.source.endpoint("source"), pair.target.endpoint("target")
+
+    def checked(exclude: list[str]) -> Result:
+        tables = {"include": [f"{schema}.*"], "exclude": exclude}
+        file = write(tmp_path, *ferry_between(*ends, tables=tables, cutover={"sourceLock": "None"}))
+        return CliRunner().invoke(main, ["check", "-f", str(file)], env={"COLUMNS": "200"})
+
+    try:
+        done = checked([])
+        print(done.stdout)
+        said = re.findall(r"^failed .*?: ([A-Z]\w+): ", done.stdout, re.MULTILINE)
+        both = ["ForeignKeyOutsideSelection", "TargetNotEmpty", "TargetTableDiffers", "UnsupportedTable"]
+        assert sorted(set(said)) == sorted([*both, *REASONS[pair.family]])
+        assert said == sorted(said), "those of one reason stand together"
+        pasted = yaml.safe_load(done.stdout.partition("spec.tables.exclude:\n")[2])
+        assert pasted == sorted(f"{schema}.{name}" for name in refused)
+        done = checked(pasted)
+        assert done.exit_code == 0, done.stdout
+    finally:
+        pair.source.execute(f"DROP DATABASE {schema}", f"DROP DATABASE {schema}_other", f"CREATE DATABASE {schema}")
 
 
 def test_check_passes_on_suitable_servers(pair: Pair, schema: str, tmp_path: Path) -> None:

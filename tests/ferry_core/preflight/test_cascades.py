@@ -231,6 +231,18 @@ def test_foreign_keys_that_do_not(pair: Pair, schema: str) -> None:
     assert not told(check(pair.source, pair.target, schema, tables=only_child))
 
 
+def test_a_foreign_key_to_a_table_that_does_not_exist(pair: Pair, schema: str) -> None:
+    """As a partial dump leaves it."""
+    pair.source.execute(
+        f"USE `{schema}`",
+        "SET SESSION foreign_key_checks = 0",
+        "CREATE TABLE child (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES parent (id))",
+    )
+    found = told(check(pair.source, pair.target, schema))
+    assert f"drop those to {schema}.parent, which the source does not have" in found["ForeignKeyOutsideSelection"]
+    assert not told(check(pair.source, pair.target, schema, schema={"foreignKeys": "Selected"}))
+
+
 def test_logged_cascades_of_a_parent_that_is_not_selected(mysql_pair: Pair, schema: str) -> None:
     """The child's events show what they change."""
     mysql_pair.source.execute(
