@@ -44,6 +44,11 @@ PROMISED = {
     "INDEX by_both (u, n))",
 }
 """Without a key unless the spec says that u is one."""
+PROMISED_NULLABLE = {
+    "unset": f"({COLUMNS}, u BIGINT UNSIGNED NULL DEFAULT (UUID_SHORT()), INDEX by_u (u))",
+    "half_set": f"({COLUMNS}, shop INT NULL DEFAULT 3, u VARCHAR(40) NULL DEFAULT (UUID()), INDEX by_both (shop, u))",
+}
+"""The same, until a row has NULL in it."""
 
 
 def create_keyless(server: Server, schema: str, names: Sequence[str] = tuple(KEYLESS), doublings: int = 6) -> None:
@@ -52,7 +57,7 @@ def create_keyless(server: Server, schema: str, names: Sequence[str] = tuple(KEY
         table = f"`{schema}`.`{name}`"
         fields = "n, note, at, raw"
         server.execute(
-            f"CREATE TABLE {table} {(KEYLESS | OVER_PREFIXES | NULLABLE | PROMISED)[name]}",
+            f"CREATE TABLE {table} {(KEYLESS | OVER_PREFIXES | NULLABLE | PROMISED | PROMISED_NULLABLE)[name]}",
             f"INSERT INTO {table} ({fields}) VALUES {VALUES}",
             *[f"INSERT INTO {table} ({fields}) SELECT {fields} FROM {table}" for _ in range(doublings)],
         )
