@@ -1,7 +1,7 @@
 """Tries complete moves of real schemas, those of ``list.yaml``, and writes the table of docs/schemas.md.
 
 python -m hack.schemas try NAME ... [--family mysql]
-python -m hack.schemas try --all
+python -m hack.schemas try --all [--missing]
 python -m hack.schemas table
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hack.schemas.results import store, write_table
+from hack.schemas.results import store, tried_here, write_table
 from hack.schemas.sources import NotFetched, listed
 from hack.schemas.trial import tried
 from hack.servers import Family
@@ -23,6 +23,7 @@ def _main(arguments: list[str]) -> int:
     trying = commands.add_parser("try", help="move these schemas and print a line for each")
     trying.add_argument("names", nargs="*", choices=[*listed(), []])
     trying.add_argument("--all", action="store_true")
+    trying.add_argument("--missing", action="store_true", help="only those without a good result at this commit")
     trying.add_argument("--family", type=Family, choices=list(Family), action="append", default=[])
     trying.add_argument("--rows", type=int, default=20, help="tries to insert a row, for each table")
     commands.add_parser("table", help="write docs/schemas.md from the last result of each")
@@ -33,6 +34,8 @@ def _main(arguments: list[str]) -> int:
     bad = 0
     for name in listed() if options.all else options.names:
         for family in options.family or list(Family):
+            if options.missing and tried_here(listed()[name], family):
+                continue
             try:
                 outcome = tried(listed()[name], family, options.rows)
             except NotFetched as error:

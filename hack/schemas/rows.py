@@ -68,8 +68,8 @@ def _insert(cursor: "Cursor", table: Table, chance: Random) -> int:
     for reference in table.references:
         row |= _parent(cursor, table, reference, chance)
     taken = ", ".join(placeholder(column) for column in table.columns)
-    names = ", ".join(_quoted(name) for name in row)
-    return cursor.execute(f"INSERT INTO {_quoted(table.name)} ({names}) VALUES ({taken})", list(row.values()))
+    names = ", ".join(_escaped(name) for name in row)
+    return cursor.execute(f"INSERT INTO {_escaped(table.name)} ({names}) VALUES ({taken})", list(row.values()))
 
 
 def _parent(cursor: "Cursor", table: Table, reference: Reference, chance: Random) -> dict[str, object]:
@@ -93,6 +93,11 @@ def _parent(cursor: "Cursor", table: Table, reference: Reference, chance: Random
 
 def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
+
+
+def _escaped(name: str) -> str:
+    """For a statement with values, in which a percent sign stands for one."""
+    return _quoted(name).replace("%", "%%")
 
 
 class Writers:
@@ -164,11 +169,9 @@ class Writers:
         new = value(column, chance, distinct=column.name in table.unique)
         if column.automatic:
             new = chance.randint(1, 10**4)
+        changed = f"{_escaped(column.name)} = {placeholder(column)}"
         # ORDER BY RAND(): any row, also of a table without a key
-        return cursor.execute(
-            f"UPDATE {_quoted(table.name)} SET {_quoted(column.name)} = {placeholder(column)} ORDER BY RAND() LIMIT 1",
-            [new],
-        )
+        return cursor.execute(f"UPDATE {_escaped(table.name)} SET {changed} ORDER BY RAND() LIMIT 1", [new])
 
     def _deletes(self, cursor: "Cursor", table: Table, _: Random) -> int:
         return cursor.execute(f"DELETE FROM {_quoted(table.name)} ORDER BY RAND() LIMIT 1")
