@@ -93,7 +93,8 @@ def write_table() -> None:
     sources = listed()
     found = {name: [_stored(source, family) for family in families] for name, source in sources.items()}
     stored = [one for outcomes in found.values() for one in outcomes if one]
-    lines = _lines(_PAGE.read_text())
+    page = _PAGE.read_text()
+    lines = _lines(page)
     for name, outcomes in found.items():
         cells = lines.get(name, ["", "", *["not tried"] * len(families)])
         tried = [_cell(one) if one else cells[2 + number] for number, one in enumerate(outcomes)]
@@ -109,7 +110,8 @@ def write_table() -> None:
             families=" | ".join(families),
             rules="|".join("---" for _ in families),
             rows="\n".join(f"| {' | '.join(row)} |" for row in rows),
-            refused="\n".join(_refusals([one.outcome for one in stored])) or "Nothing.",
+            refused="\n".join(_refusals([one.outcome for one in stored]))
+            or page.partition("and the way\n\n")[2].strip(),
         )
     )
 
