@@ -76,12 +76,14 @@ def unknown_event(file: str, kind: int) -> UnresumableEvent:
 
 def removal(text: str, tables: Collection[TableName]) -> UnresumableEvent:
     """TRUNCATE and the like, which no row event tells of."""
-    return UnresumableEvent(
+    error = UnresumableEvent(
         Reason.SCHEMA_CHANGED,
         f"rows of {', '.join(sorted(map(str, tables)))} were removed on the source by a statement that logs none of "
         f"them: {_shortened(text)}",
         "see that applications use DELETE instead until the cutover, or leave the table out with tables.exclude",
     )
+    error.changed = frozenset(map(str, tables))
+    return error
 
 
 def statement(text: str, kind: StatementKind, tables: Collection[TableName], different: str = "") -> UnresumableEvent:
