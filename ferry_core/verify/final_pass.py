@@ -74,18 +74,19 @@ class FinalPass:
         self._settling = threading.Lock()
 
     def run(
-        self, cancelled: Cancellation, progress: Progress, meanwhile: Callable[[], object] = lambda: None
+        self, cancelled: Cancellation, progress: Progress, meanwhile: Callable[[], bool] = lambda: False
     ) -> PassResult:
         """Compare everything. Raises the reason if it was cancelled, or the first worker's error.
 
-        ``meanwhile`` is called again and again in this thread.
+        ``meanwhile`` is called again and again in this thread, at once if it returns that there is more to do.
         """
         failed = threading.Event()
         with ThreadPoolExecutor(self._workers, thread_name_prefix="verify") as pool:
             workers = [pool.submit(self._work, cancelled, failed, progress) for _ in range(self._workers)]
+            more = False
             try:
-                while wait(workers, MEANWHILE_SECONDS).not_done:
-                    meanwhile()
+                while wait(workers, 0 if more else MEANWHILE_SECONDS).not_done:
+                    more = meanwhile()
             except BaseException:
                 failed.set()
                 raise

@@ -143,9 +143,8 @@ class Verifier:
         """
         chosen = list(self._moves) if moves is None else moves
 
-        def meanwhile() -> None:
-            if is_pending is not None:
-                self._prove_meanwhile(is_pending, cancelled)
+        def meanwhile() -> bool:
+            return is_pending is not None and self._prove_meanwhile(is_pending, cancelled)
 
         chunks = self._pass(chosen, self._workers, settle=self._settling(cancelled, wait_flushed))
         result = chunks.run(cancelled, progress, meanwhile)
@@ -180,16 +179,19 @@ class Verifier:
             settle=settle,
         )
 
-    def _prove_meanwhile(self, is_pending: IsPending, cancelled: Cancellation) -> None:
-        """Otherwise a busy source would change more keys during each pass than are kept, and no pass would count."""
+    def _prove_meanwhile(self, is_pending: IsPending, cancelled: Cancellation) -> bool:
+        """One turn, and whether there is more to prove.
+
+        Otherwise a busy source would change more keys during each pass than are kept, and no pass would count.
+        """
         try:
-            while self.prove_some(is_pending, cancelled=cancelled).proven >= KEYS_PER_TURN:
-                pass
+            return self.prove_some(is_pending, cancelled=cancelled).proven >= KEYS_PER_TURN
         except KeyUnusable:
             raise
         except RetriableError as error:  # the pass goes on, and waits for its servers itself
             cancelled.check()
             log.info("rows that changed during the pass are proven later: %s", error)
+            return False
 
     def _settling(self, cancelled: Cancellation, wait_flushed: WaitFlushed) -> Settle:
         """For a pass that finds many rows which differ, most of them because their changes are on their way."""

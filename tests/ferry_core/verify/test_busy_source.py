@@ -11,19 +11,21 @@ import pytest
 from ferry_core.api.choices import OnMismatch, VerifyMode
 from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.errors import ConnectionLost
 from ferry_core.intent.pass_requests import PassRequests
 from ferry_core.moves.move import MoveState, TableMove
+from ferry_core.reasons import Reason
 from ferry_core.tables.table import ALL_ROWS, ALL_ROWS_RAW, Table
 from ferry_core.verify import final_pass
 from ferry_core.verify.difference import Difference
-from ferry_core.verify.verifier import Verifier
+from ferry_core.verify.verifier import KEYS_PER_TURN, Proof, Verifier
 from ferry_core.workers import background_verifier
 from ferry_core.workers.background_verifier import BackgroundVerifier, Surroundings
 from ferry_core.workers.passes import Wanted
 from ferry_core.workers.stream_waits import StreamWaits
 from tests.support.table_pair import TablePair
 from tests.support.tables import decode, mark, move_of
-from tests.support.waits import wait_until
+from tests.support.waits import Background, wait_until
 
 ROWS = 2000
 AT_ONCE = 50
@@ -103,6 +105,29 @@ def test_more_keys_than_are_kept_change_during_the_pass(both: TablePair, move: T
         wait_until(lambda: verification.proven or writing.changed > 2 * ROWS, "the pass ends")
         assert verification.proven
     assert writing.changed > 3 * KEPT_KEYS
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["ends", "fails"])
+def test_a_pass_is_over_although_there_are_always_more_keys_to_prove(
+    both: TablePair, move: TableMove, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    verifier = verifier_of(both, move, ROWS)
+    verifier.unproven.begin(move)
+    always = Proof(proven=KEYS_PER_TURN)
+    turns = Mock(return_value=always)
+    monkeypatch.setattr(verifier, "prove_some", turns)
+
+    def progress(*_: object) -> None:
+        wait_until(lambda: turns.call_count > 2, "keys are proven meanwhile")
+        if fails:
+            raise ConnectionLost(Reason.CONNECTION_LOST, "away")
+
+    passing = Background(lambda: verifier.full_pass(Cancellation(), progress, lambda _: None, is_pending=Mock()))
+    try:
+        with pytest.raises(ConnectionLost) if fails else contextlib.nullcontext():
+            passing.join(30)
+    finally:
+        always.proven = 0
 
 
 class OnTheirWay:
