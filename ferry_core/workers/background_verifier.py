@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from ferry_core.api.choices import OnMismatch
@@ -176,9 +177,10 @@ class BackgroundVerifier:
         began = time.time()
         if self._took > QUICK_SECONDS:
             return
-        cancelled = Cancellation()
+        cancelled = Cancellation(within=self._ending)
+        flushed = partial(self._waits.flushed, cancelled=cancelled)
         pool = ThreadPoolExecutor(1, thread_name_prefix="last-look")
-        look = pool.submit(self._verifier.compare_again, cancelled, lambda _table, _rows: None, self._waits.flushed)
+        look = pool.submit(self._verifier.compare_again, cancelled, lambda _table, _rows: None, flushed)
         try:
             until = time.monotonic() + LAST_LOOK_SECONDS
             while not look.done() and time.monotonic() < until:
@@ -366,7 +368,7 @@ class BackgroundVerifier:
     ) -> Mapping[TableMove, Sequence[KeyLiterals]]:
         """Compare in a thread of its own, so that what changes meanwhile is still proven, however long it takes."""
         with ThreadPoolExecutor(1, thread_name_prefix="verify-again") as pool:
-            flushed = self._waits.flushed
+            flushed = partial(self._waits.flushed, cancelled=cancelled)
             comparing = pool.submit(self._verifier.compare_again, cancelled, progress, flushed, moves, workers)
             try:
                 while not wait([comparing], self._pause()).done:

@@ -19,7 +19,7 @@ AGAIN_SECONDS = 0.05
 
 
 class StreamWaits:
-    """Each wait returns False only when the run ends."""
+    """Each wait returns False only when the run ends, or the pass that waits is ``cancelled``."""
 
     def __init__(
         self, buffer: ChangeBuffer, ending: Cancellation, source_end: Callable[[], Callable[[], bool]]
@@ -31,26 +31,28 @@ class StreamWaits:
         self._ending = ending
         self._source_end = source_end
 
-    def flushed(self, moves: Sequence[TableMove]) -> bool:
+    def flushed(self, moves: Sequence[TableMove], cancelled: Cancellation | None = None) -> bool:
         """Wait until everything that the source has committed so far to these tables is on the target."""
-        if not self.streamed():
+        ending = cancelled or self._ending
+        if not self.streamed(ending):
             return False
         known = self._buffer.processed
         for move in moves:
             while not self._buffer.wait_flushed(move, time.monotonic() + SLICE_SECONDS, known):
-                if self._ending.wait(AGAIN_SECONDS):
+                if ending.wait(AGAIN_SECONDS):
                     return False
-        return not self._ending.is_set()
+        return not ending.is_set()
 
-    def streamed(self) -> bool:
+    def streamed(self, cancelled: Cancellation | None = None) -> bool:
         """Wait until the stream has delivered everything that the source has committed so far."""
+        ending = cancelled or self._ending
         streamed: Callable[[], bool] | None = None
-        while not self._ending.is_set():
+        while not ending.is_set():
             try:
                 streamed = streamed or self._source_end()
             except RetriableError as error:
                 log.debug("the end of the source's binlog could not be read: %s", error)
             if streamed is not None and streamed():
                 return True
-            self._ending.wait(AGAIN_SECONDS)
+            ending.wait(AGAIN_SECONDS)
         return False

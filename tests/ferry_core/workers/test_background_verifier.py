@@ -22,7 +22,7 @@ from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
 from ferry_core.verify.difference import Difference, DifferenceKind
 from ferry_core.verify.unproven import Batch, UnprovenKeys
-from ferry_core.verify.verifier import Proof, Verifier
+from ferry_core.verify.verifier import Proof, Verifier, WaitFlushed
 from ferry_core.workers import background_verifier, passes, stream_waits
 from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES, BackgroundVerifier, Surroundings
 from ferry_core.workers.passes import Wanted
@@ -285,6 +285,46 @@ def test_an_attempt_cancels_a_pass_that_begins_again_after_it() -> None:
     rig.verification._pass_if_due()
     rig.verification._decide()
     rig.events.pass_ends.assert_called_once_with(0, 1)
+
+
+def _pass_waits(rig: VerifierRig) -> threading.Event:
+    """A pass has found rows whose changes are on their way, and the stream does not deliver them."""
+    left = threading.Event()
+
+    def compare_again(cancelled: Cancellation, _progress: object, wait_flushed: WaitFlushed, *_: object) -> object:
+        wait_flushed([MOVE])
+        left.set()
+        cancelled.check()
+        return {}
+
+    rig.verifier.compare_again = Mock(side_effect=compare_again)
+    return left
+
+
+def test_a_cancelled_pass_does_not_wait_for_changes_that_are_on_their_way() -> None:
+    rig = VerifierRig(lambda: mark(3))
+    rig.requests = PassRequests().asked([])
+    rig.verifier.prove_some.return_value = Proof()
+    left = _pass_waits(rig)
+    comparing = rig.in_thread(rig.verification._pass_if_due)
+    wait_until(lambda: rig.verifier.compare_again.called, "the pass begins")
+    assert not left.wait(0.2)
+    rig.verification.stand_aside(Mock())
+    comparing.join(20)
+    ended = not comparing.is_alive()
+    rig.ending.cancel()
+    assert ended
+    rig.events.pass_cancelled.assert_called_once_with()
+
+
+def test_the_last_pass_waits_no_longer_than_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = VerifierRig(lambda: mark(3))
+    monkeypatch.setattr(background_verifier, "LAST_LOOK_SECONDS", 0.1)
+    left = _pass_waits(rig)
+    rig.verification.look_again(lambda: None)
+    ended = left.wait(20)
+    rig.ending.cancel()
+    assert ended
 
 
 @pytest.mark.parametrize("how", ["joins", "starts over"])
