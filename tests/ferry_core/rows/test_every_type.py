@@ -10,7 +10,7 @@ from ferry_core.tables.table import KeyRange, KeySet
 from ferry_core.verify.checksum import chunk_sum
 from tests.support.all_types import JSON_CHANGED_BY_REPARSING, SESSION, ddl, row_count, rows
 from tests.support.compare import assert_equal_tables
-from tests.support.servers import Pair, set_global
+from tests.support.servers import Pair
 from tests.support.table_pair import TablePair
 
 FILTER = "c_varchar <> 'ünï日本🚢!' OR c_varchar IS NULL"
@@ -19,8 +19,9 @@ FILTER = "c_varchar <> 'ünï日本🚢!' OR c_varchar IS NULL"
 @pytest.fixture(params=["load", "values"])
 def taking(request: pytest.FixtureRequest, pair: Pair) -> Iterator[None]:
     """How the target takes rows: by LOAD DATA LOCAL, or by REPLACE ... VALUES."""
-    with set_global(pair.target, f"local_infile = {'ON' if request.param == 'load' else 'OFF'}"):
-        yield
+    pair.target.execute(f"SET GLOBAL local_infile = {'ON' if request.param == 'load' else 'OFF'}")
+    yield
+    pair.target.execute("SET GLOBAL local_infile = ON")
 
 
 @pytest.mark.usefixtures("taking")

@@ -19,8 +19,9 @@ from tests.support.table_pair import PlainFence, TablePair
 
 @pytest.fixture
 def pair(pair: Pair) -> Iterator[Pair]:
-    with set_global(pair.target, "local_infile = OFF"):
-        yield pair
+    pair.target.execute("SET GLOBAL local_infile = OFF")
+    yield pair
+    pair.target.execute("SET GLOBAL local_infile = ON")
 
 
 @pytest.fixture
