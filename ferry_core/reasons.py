@@ -46,6 +46,8 @@ class Reason(StrEnum):
     GATES_PASSED = "GatesPassed"
     VERIFICATION_PENDING = "VerificationPending"
     WHOLE_TABLE_TOO_SLOW = "WholeTableTooSlow"
+    OUTSIDE_WINDOW = "OutsideWindow"
+    WINDOW_MISSED = "WindowMissed"
     # CutOver
     DONE = "Done"
     AWAITING_APPROVAL = "AwaitingApproval"
@@ -256,6 +258,7 @@ class Reason(StrEnum):
     SOURCE_LOCK_TIMEOUT = "SourceLockTimeout"
     SOURCE_LOCK_BUSY = "SourceLockBusy"
     SOURCE_LOCK_FAILED = "SourceLockFailed"
+    WEBHOOK_FAILED = "WebhookFailed"
     SOURCE_UNLOCK_FAILED = "SourceUnlockFailed"
     SOURCE_LOCKED = "SourceLocked"
     SOURCE_MAY_BE_LOCKED = "SourceMayBeLocked"

@@ -103,9 +103,8 @@ def _spec(spec: Object) -> Object:
             rule["where"] = _LEFT_OUT
     if copied.get("throttle", {}).get("query"):
         copied["throttle"]["query"] = _LEFT_OUT
-    for hook in (copied.get("cutover", {}).get("webhooks") or {}).values():
-        if isinstance(hook, dict) and "url" in hook:
-            hook["url"] = urlsplit(hook["url"]).hostname or _LEFT_OUT
+    for hook in _hooks(copied):
+        hook["url"] = urlsplit(hook["url"]).hostname or _LEFT_OUT
     template = copied.get("copier", {}).get("template", {})
     for each in template.get("env", ()):
         if "value" in each:
@@ -114,13 +113,18 @@ def _spec(spec: Object) -> Object:
     return copied
 
 
+def _hooks(spec: Object) -> list[Object]:
+    """Everything in the spec that has a URL."""
+    hooks = [*(spec.get("cutover", {}).get("webhooks") or {}).values(), *spec.get("notifications", ())]
+    return [hook for hook in hooks if isinstance(hook, dict) and "url" in hook]
+
+
 def _sensitive(spec: Object) -> Iterator[str]:
     for rule in spec.get("tables", {}).get("rules", ()):
         yield rule.get("where", "")
     yield spec.get("throttle", {}).get("query") or ""
-    for hook in (spec.get("cutover", {}).get("webhooks") or {}).values():
-        if isinstance(hook, dict):
-            yield hook.get("url", "")
+    for hook in _hooks(spec):
+        yield hook["url"]
     for each in spec.get("copier", {}).get("template", {}).get("env", ()):
         value = each.get("value", "")
         yield value if len(value) > 3 else ""  # "1" or "on" would remove more than a password

@@ -18,7 +18,7 @@ SPECS: dict[str, Object] = {
     "pause": {"paused": True},
     "resume": {"paused": False},
     "cutover": {"cutover": {"approved": True}},
-    "withdraw": {"cutover": {"approved": False}},
+    "withdraw": {"cutover": {"mode": "Manual", "approved": False}},  # the other modes need no approval
     "abort": {"aborted": True},
 }
 

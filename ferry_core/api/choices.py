@@ -65,6 +65,15 @@ class SourceLockMode(StrEnum):
     NONE = "None"
 
 
+class NotificationEvent(StrEnum):
+    """Kinds of notifications. Append only."""
+
+    STAGE_CHANGED = "StageChanged"
+    ATTEMPT = "Attempt"
+    ERROR = "Error"
+    PROGRESS = "Progress"
+
+
 class DeletionPolicy(StrEnum):
     RETAIN = "Retain"
     DROP_TARGET = "DropTarget"

@@ -2,14 +2,15 @@
 
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 
 from ferry_core.api.choices import CutoverMode, SourceLockMode
 from ferry_core.api.durations import Between, Duration
 from ferry_core.api.model import Model, Rule
-from ferry_core.api.servers import SecretKey, SecretName
+from ferry_core.api.servers import SecretKey, SecretName, Url
+from ferry_core.api.time_zones import written
 
-Moment = Annotated[AwareDatetime, Field(strict=False)]
+Moment = Annotated[AwareDatetime, BeforeValidator(written), Field(strict=False)]
 
 
 class TokenRef(Model):
@@ -24,7 +25,7 @@ class TokenRef(Model):
 class Webhook(Model):
     """A call that stops or allows writes."""
 
-    url: Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s]+$")]
+    url: Url
     """Where the POST goes; any 2xx answer means done."""
     token_secret_ref: TokenRef | None = None
     """Bearer token that is sent along."""
@@ -98,7 +99,7 @@ class Cutover(Model):
 
     mode: Annotated[CutoverMode, Field(strict=False)] = CutoverMode.MANUAL
     """Manual: cut over when approved. Automatic: cut over as soon as every gate is passed. Scheduled: like Automatic,
-    but not before notBefore; not supported yet.
+    but not before notBefore.
     """
     approved: bool = False
     """Approval for mode Manual.
@@ -107,20 +108,24 @@ class Cutover(Model):
     Git.
     """
     not_before: Moment | None = None
-    """No cutover before this moment; required for Scheduled, an extra gate otherwise. Not supported yet."""
+    """No cutover attempt starts before this moment, for example 2026-12-01T02:00:00+01:00; required for Scheduled, an
+    extra gate otherwise.
+    """
     not_after: Moment | None = None
-    """No cutover attempt starts after this moment. Not supported yet."""
+    """No cutover attempt starts after this moment; one that runs may end after it. Once it has passed, a person must
+    set another window, which starts a new series of attempts.
+    """
     max_lag: Annotated[Duration, Between(Duration("100ms"), Duration("10m"))] = Duration("1s")
     """A cutover attempt starts while the replication lag is below this, and was in the median of the last 5 s.
 
     If the lag has stayed far below, a shorter time is enough: five times the largest lag, at least 0.5 s.
     """
     source_lock: Annotated[SourceLockMode, Field(strict=False)] = SourceLockMode.READ_ONLY
-    """How writes on the source are stopped. ReadOnly: super_read_only (MariaDB: read_only). LockTables: READ locks.
-    Webhook: your own calls. None: you have stopped writes yourself. LockTables and Webhook are not supported yet.
+    """How writes on the source are stopped. ReadOnly: super_read_only (MariaDB: read_only). LockTables: READ locks on
+    the selected tables; not supported yet. Webhook: your own calls. None: you have stopped writes yourself.
     """
     webhooks: Webhooks | None = None
-    """Calls for sourceLock Webhook. Not supported yet."""
+    """Calls for sourceLock Webhook."""
     deadline: Duration = Duration("10s")
     """How long one attempt may block writes.
 
@@ -134,7 +139,7 @@ class Cutover(Model):
     @property
     def permitted(self) -> bool:
         """Whether an attempt may start as soon as every gate is passed."""
-        return self.mode is CutoverMode.AUTOMATIC or self.approved
+        return self.mode is not CutoverMode.MANUAL or self.approved
 
     def held(self) -> Self:
         """This cutover section without any permission to start an attempt."""

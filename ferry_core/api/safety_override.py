@@ -12,8 +12,7 @@ from pydantic_core import from_json, to_json
 
 from ferry_core.api.cutover import Cutover
 from ferry_core.api.directive import Directive
-from ferry_core.api.unsupported import refuse_unsupported_directive
-from ferry_core.errors import ConfigError, FerryError
+from ferry_core.errors import FerryError
 from ferry_core.reasons import Reason
 
 
@@ -70,8 +69,6 @@ class SafetyOverride:
 
 def _permits(raw: object) -> bool:
     try:
-        cutover = Cutover.model_validate_json(to_json(raw))
-        refuse_unsupported_directive(Directive(generation=0, cutover=cutover))
-    except (ValidationError, ConfigError):
+        return Cutover.model_validate_json(to_json(raw)).permitted
+    except ValidationError:
         return False
-    return cutover.permitted

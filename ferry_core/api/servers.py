@@ -1,16 +1,38 @@
 """How the spec names a server: address, credentials, TLS. Used by ``spec``; ``manifest`` makes endpoints from it."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from ferry_core.api.choices import TlsMode
 from ferry_core.api.model import Model
 from ferry_core.text import host_port
 
+
+def with_a_host(url: str) -> str:
+    """Refuse a URL that has no host, a port that is none, or a password, which messages would show."""
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:  # a port that is no number, or a bracket without the other one
+        usable = False
+    if not usable:
+        raise PydanticCustomError(
+            "url", "must be http:// or https:// with a host, perhaps a port, and no user: a token belongs in a Secret"
+        )
+    return url
+
+
 SecretName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\s/@]+$")]
+Url = Annotated[
+    str,
+    Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s]+$"),
+    AfterValidator(with_a_host),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

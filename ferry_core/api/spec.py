@@ -23,9 +23,10 @@ from ferry_core.api.choices import (
     TableEngine,
     VerifyMode,
 )
-from ferry_core.api.cutover import Cutover
+from ferry_core.api.cutover import Cutover, TokenRef
 from ferry_core.api.durations import Between, Duration, Quantity
 from ferry_core.api.model import Model, Rule
+from ferry_core.api.notification import Notification
 from ferry_core.api.selection import Tables
 from ferry_core.api.servers import Server
 from ferry_core.api.time_zones import in_a_known_zone
@@ -265,6 +266,8 @@ class Spec(Model):
     """Risks that preflight refuses unless they are named here."""
     aborted: bool = False
     """Stop permanently and keep the target. Cannot be undone. Leave it out of manifests kept in Git."""
+    notifications: Annotated[list[Notification], Field(max_length=8)] = []
+    """Addresses that are told what happens."""
     deletion_policy: Annotated[DeletionPolicy, Field(strict=False)] = DeletionPolicy.RETAIN
     """Retain: deleting the Ferry keeps the target's tables. DropTarget: deleting it before the cutover drops the tables
     that this Ferry filled, except those that another Ferry claims or that a foreign key of another table references.
@@ -275,6 +278,13 @@ class Spec(Model):
     """Where progress is kept."""
     copier: Copier = Copier()
     """The copier's Pod."""
+
+
+def token_refs(spec: Spec) -> list[TokenRef]:
+    """The Secrets with bearer tokens that a run reads."""
+    hooks = spec.cutover.webhooks
+    called = [*((hooks.lock, hooks.unlock) if hooks is not None else ()), *spec.notifications]
+    return [hook.token_secret_ref for hook in called if hook is not None and hook.token_secret_ref is not None]
 
 
 class Metadata(Model):

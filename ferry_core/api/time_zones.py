@@ -1,9 +1,21 @@
-"""Checks the time zone of ``throttle.activeHours``, which no pattern of a schema can. Used by ``spec``.
+"""Checks the times of the spec as no pattern of a schema can. Used by ``spec`` and ``cutover``.
 
-kube-apiserver accepts any name: an unknown one is refused by the copier.
+kube-apiserver accepts any name of a time zone: an unknown one is refused by the copier.
 """
 
+import re
+from datetime import datetime
+
 from pydantic_core import PydanticCustomError
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def written(moment: object) -> object:
+    """Refuse a time that kube-apiserver would refuse: without an offset, without seconds, or as a number."""
+    if isinstance(moment, datetime) or (isinstance(moment, str) and _RFC_3339.fullmatch(moment)):
+        return moment
+    raise PydanticCustomError("moment", "must be a time with its zone, for example 2026-12-01T02:00:00Z")
 
 
 def in_a_known_zone(hours: str) -> str:

@@ -1,6 +1,7 @@
 """The state that a checkpoint stores: everything that a later run needs to resume without starting any table over."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -76,6 +77,8 @@ class SeriesState(_State):
     attempts: int = 0
     wanted: bool = False  # permission in the last directive: granting it again later starts a new series
     max_attempts: int = 0  # maxAttempts in the last directive: a higher one starts a new series
+    not_before: datetime | None = None  # of the last directive: another window starts a new series
+    not_after: datetime | None = None
     last_attempt_at: float | None = None
     last_result: str | None = None  # None: the attempt's process died before it ended
     blocked_milliseconds: int | None = None

@@ -76,9 +76,17 @@ def _simple(verb: str, done: str, explained: str) -> click.Command:
 
 pause = _simple("pause", "paused", "Stop moving rows; progress is kept, also over restarts.")
 resume = _simple("resume", "resumed", "Resume after a pause.")
-cutover = _simple(
-    "cutover", "cutover approved", "Approve the cutover: writes move to the target as soon as every gate is passed."
-)
+
+
+@click.command()
+@click.option("--withdraw", "withdraws", is_flag=True, help="Withdraw the approval instead, as ferry withdraw does.")
+@server_options
+def cutover(*, withdraws: bool, server: str, token_file: Path | None) -> None:
+    """Approve the cutover: writes move to the target as soon as every gate is passed."""
+    verb, done = ("withdraw", "approval withdrawn") if withdraws else ("cutover", "cutover approved")
+    click.echo(client(server, token_file).act(verb) or done)
+
+
 withdraw = _simple(
     "withdraw", "approval withdrawn", "Withdraw the approval of the cutover; a running attempt finishes first."
 )

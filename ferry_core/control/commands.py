@@ -15,7 +15,6 @@ from ferry_core.api.control import Acknowledged, Done, NewPass, NewThrottle, Not
 from ferry_core.api.directive import Directive
 from ferry_core.api.safety_override import SafetyOverride
 from ferry_core.api.spec import Throttle
-from ferry_core.api.unsupported import refuse_unsupported_directive
 from ferry_core.control.answers import TOKEN_NAME, answer, refusal
 from ferry_core.control.audit import unix_socket
 from ferry_core.control.managed import Managed
@@ -141,7 +140,6 @@ class Commands:
         body = await request.read()
         try:
             directive = Directive.model_validate_json(body)
-            refuse_unsupported_directive(directive)
             self._refuse_query(request, directive.throttle)
             self._verbs.check(directive)
             await self._run(lambda: self._verbs.directive(directive))

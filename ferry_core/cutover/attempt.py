@@ -108,6 +108,8 @@ class CutoverAttempt:
     deadline_seconds: float
     connected: Callable[[], AbstractContextManager[object]] = nullcontext
     """Entered before writes are stopped, so that writers do not wait for the sessions of ``prove`` to open."""
+    confirm: Callable[[], None] = lambda: None
+    """Called right before writes are stopped; raises AttemptFailed if they must not be."""
     reached: Callable[[str], None] = lambda _: None
     doubt: Callable[[FerryError], None] = lambda _: None
     may_replicate: bool = False
@@ -186,7 +188,8 @@ class CutoverAttempt:
             raise AmbiguousError(error.reason, record_lost(error.message, by_hand)) from error
 
     def _ambiguous(self, why: str) -> AmbiguousError:
-        return AmbiguousError(Reason.OWNERSHIP_AMBIGUOUS, ambiguous(why, self.lock.by_hand(self._intent)))
+        by_hand = self.lock.by_hand(self._intent)
+        return AmbiguousError(Reason.OWNERSHIP_AMBIGUOUS, ambiguous(why, by_hand, stays=self.lock.outlives_run))
 
     def _locked(self, why: str) -> AmbiguousError:
         return AmbiguousError(Reason.SOURCE_LOCKED, locked(why, self.lock.by_hand(self._intent)))
@@ -295,6 +298,7 @@ class CutoverAttempt:
 
     def _drain(self, deadline: float) -> int:
         with self.control() as control, self.connected():
+            self.confirm()
             self._step(STOPPING_WRITES)
             self.lock.acquire(deadline - time.monotonic(), self._confirm, self._recording.check)
             self._stopped.set()
@@ -319,7 +323,8 @@ class CutoverAttempt:
                 raise AttemptFailed(
                     Reason.SOURCE_STILL_WRITTEN,
                     f"{self.buffer.changes - changes} row changes of selected tables came after writes were stopped; "
-                    "find who may write in spite of read_only (accounts with SUPER or READ ONLY ADMIN, XA COMMIT)",
+                    "find who may write in spite of it (read_only: accounts with SUPER or READ ONLY ADMIN, XA COMMIT; "
+                    "otherwise whoever was not stopped)",
                 )
             return changes
 
@@ -339,8 +344,9 @@ class CutoverAttempt:
         if not self.lock.held():
             raise AttemptFailed(
                 Reason.SOURCE_UNLOCKED,
-                "somebody allowed writes on the source again (or it was restarted) before the cutover was "
-                "recorded; nothing but this Ferry may change read_only during the cutover",
+                "writes on the source were allowed again before the cutover was recorded: somebody did that, ended the "
+                "session that holds the lock, or restarted the source; nothing but this Ferry may change read_only or "
+                "end its sessions during the cutover",
             )
         if time.monotonic() > deadline:
             raise late("everything was done, but after the deadline")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ferry_core.reasons import Reason
 
 LAG = (Reason.LAG_ABOVE_THRESHOLD, Reason.LAG_UNKNOWN)
+WINDOW = (Reason.OUTSIDE_WINDOW, Reason.WINDOW_MISSED)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Self
 
 from ferry_core.cutover.blockers import blockers
-from ferry_core.errors import FerryError, RetriableError
+from ferry_core.errors import FerryError, LockConflict, RetriableError
 from ferry_core.mysql.processes import Process, kill, processes
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
@@ -33,8 +33,9 @@ class Killer:
         self._control = control
         self._victim = victim
         self._check_cancelled = check_cancelled
+        self._deadline_seconds = deadline_seconds
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(deadline_seconds,), name="source-lock-killer")
+        self._thread = threading.Thread(target=self._run, name="source-lock-killer")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -43,6 +44,18 @@ class Killer:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
+
+    def failure(self, error: FerryError, where: str) -> Exception:
+        """What to raise for the ``error`` of the victim's statement."""
+        if self.given_up is not None:
+            return self.given_up
+        if not self.fired and not isinstance(error, LockConflict):
+            return error
+        in_the_way = "; ".join(self.seen) or "nothing visible (a LOCK TABLES ... WRITE may be invisible here)"
+        return LockConflict(
+            Reason.SOURCE_LOCK_TIMEOUT,
+            f"{where}: writes could not be stopped within {self._deadline_seconds:g} s; blocked by: {in_the_way}",
+        )
 
     def _wait(self, end: float) -> bool:
         """Wait until it is done (True), until ``end``, or until the caller gives up."""
@@ -56,8 +69,8 @@ class Killer:
                 return True
         return False
 
-    def _run(self, deadline_seconds: float) -> None:
-        if self._wait(time.monotonic() + deadline_seconds):
+    def _run(self) -> None:
+        if self._wait(time.monotonic() + self._deadline_seconds):
             return
         if self.given_up is None:
             self.fired = True

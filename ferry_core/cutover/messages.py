@@ -3,8 +3,15 @@
 CHECK_FIRST = "after making sure that applications do not write to the target"
 
 
-def ambiguous(why: str, by_hand: str) -> str:
-    """The record of the cutover was sent and its outcome is unknown."""
+def ambiguous(why: str, by_hand: str, *, stays: bool = True) -> str:
+    """The record of the cutover was sent and its outcome is unknown. ``stays``: the lock outlives the run."""
+    if not stays:
+        return (
+            f"the record of the cutover was sent to the target, and its answer is not known ({why}). The tables on the "
+            "source are locked only as long as this run lives, and if the cutover was recorded, what is written there "
+            "after that is on no target: keep applications from both servers, bring the target back and start the "
+            f"Ferry again; it checks by itself. To allow writes on the source before, {CHECK_FIRST}: {by_hand}"
+        )
     return (
         f"the record of the cutover was sent to the target, and its answer is not known ({why}). Writes on the source "
         "stay blocked until the target answers: bring it back and start the Ferry again; it checks by itself. Or check "

@@ -22,7 +22,6 @@ Measured behaviour of SET GLOBAL super_read_only (MySQL 9.7) and read_only (Mari
 import logging
 import math
 import re
-import time
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Protocol
@@ -31,7 +30,8 @@ from ferry_core.cutover.evidence import caution, evidence, is_ours
 from ferry_core.cutover.killing import ANSWER_SECONDS, Killer, end_connections
 from ferry_core.cutover.mutex import STATEMENT, CutoverMutex, refuse_statement
 from ferry_core.cutover.open_xa import open_xa
-from ferry_core.errors import DataError, FerryError, LockConflict, RetriableError
+from ferry_core.cutover.write_block import WriteBlock
+from ferry_core.errors import DataError, FerryError, RetriableError
 from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
@@ -42,30 +42,10 @@ log = logging.getLogger(__name__)
 
 Check = Callable[[], object]
 
+LOCK_KIND = "lock"
+"""Key in an ``intent``: the sourceLock that made it, which only can undo it. Absent: ReadOnly."""
 MUTEX_SECONDS = 15.0
 """Longer than an attempt takes to find the source read-only and release the mutex."""
-
-
-class WriteBlock:
-    """Measures how long writes on the source were blocked or refused; 0 if they never were."""
-
-    def __init__(self) -> None:
-        self._began: float | None = None
-        self._ended: float | None = None
-
-    def begins(self) -> None:
-        """The statement that stops writes is sent: writers queue behind it while it waits."""
-        self._began = time.monotonic()
-        self._ended = None
-
-    def ends(self) -> None:
-        """Writes are allowed. Calling it again has no effect."""
-        self._ended = self._ended or time.monotonic()
-
-    @property
-    def milliseconds(self) -> int:
-        """So far, or until it ended."""
-        return 0 if self._began is None else round(((self._ended or time.monotonic()) - self._began) * 1000)
 
 
 class Released(Enum):
@@ -80,6 +60,11 @@ class Released(Enum):
 class SourceLock(Protocol):
     """How writes on the source are stopped. All methods may be called again after any failure."""
 
+    caution: str
+    """What ``release`` could not verify when it allowed writes; for people."""
+    outlives_run: bool
+    """Whether writes stay stopped when this process ends."""
+
     @property
     def block(self) -> WriteBlock:
         """The clock for writes that this lock stopped."""
@@ -89,6 +74,9 @@ class SourceLock(Protocol):
 
     def keep(self, seconds: float) -> None:
         """Writes stay stopped permanently, so nobody else may use the lock for that long. Call it after the cutover."""
+
+    def stop_keeping(self) -> list[str]:
+        """Call it at the end of the watch. A lock that cannot outlive this run ends: what then writes, a line each."""
 
     def end(self) -> None:
         """Let other Ferries use it. Calling it again has no effect."""
@@ -124,6 +112,9 @@ class SourceLock(Protocol):
 class NoLock:
     """``sourceLock: None``: the user has stopped the writes."""
 
+    caution = ""
+    outlives_run = True
+
     def __init__(self) -> None:
         self.block = WriteBlock()
 
@@ -132,6 +123,9 @@ class NoLock:
 
     def keep(self, seconds: float) -> None:
         """Nothing was begun."""
+
+    def stop_keeping(self) -> list[str]:
+        return []
 
     def end(self) -> None:
         """Nothing was begun."""
@@ -173,10 +167,11 @@ class ReadOnlyLock:
     ``login`` is called at each connect, because an unlock is retried for minutes and the password may change meanwhile.
     """
 
+    outlives_run = True
+
     def __init__(self, login: Callable[[], Endpoint], flavor: Flavor, owner: str = "") -> None:
         self.block = WriteBlock()
         self.caution = ""
-        """What ``release`` could not verify when it allowed writes; for people."""
         self._login = login
         self._variables = ("read_only", "super_read_only") if flavor is Flavor.MYSQL else ("read_only",)
         plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
@@ -208,6 +203,9 @@ class ReadOnlyLock:
 
     def keep(self, seconds: float) -> None:
         self._mutex.keep(seconds)
+
+    def stop_keeping(self) -> list[str]:
+        return []
 
     def end(self) -> None:
         self._mutex.release()
@@ -249,7 +247,7 @@ class ReadOnlyLock:
                         session.execute(f"SET {self._marker} GLOBAL {self._variables[-1]} = ON")
                 except FerryError as error:
                     self._undo(session, error)
-                    raise self._failure(error, killer, deadline_seconds) from error
+                    raise killer.failure(error, self._where) from error
             self._sent = _Sent.DONE
             if not self._all_on(self._read(control)):
                 self.unlock()
@@ -383,14 +381,3 @@ class ReadOnlyLock:
                 f"{self._where}: the attempt to stop writes failed ({error}) and could not be undone ({trouble}); "
                 "the stored values are restored by the next start or by ferry abort",
             ) from error
-
-    def _failure(self, error: FerryError, killer: Killer, deadline_seconds: float) -> Exception:
-        if killer.given_up is not None:
-            return killer.given_up
-        if not killer.fired and not isinstance(error, LockConflict):
-            return error
-        in_the_way = "; ".join(killer.seen) or "nothing visible (a LOCK TABLES ... WRITE may be invisible here)"
-        return LockConflict(
-            Reason.SOURCE_LOCK_TIMEOUT,
-            f"{self._where}: writes could not be stopped within {deadline_seconds:g} s; blocked by: {in_the_way}",
-        )

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from ferry_core.api.cutover import TokenRef
 from ferry_core.api.servers import CredentialsRef, Server, Tls
-from ferry_core.api.spec import Ferry
+from ferry_core.api.spec import Ferry, token_refs
 from ferry_core.api.unsupported import notices, refuse_unsupported
 from ferry_core.errors import ConfigError, ServerRole
 from ferry_core.manifest.documents import Document, read_documents
@@ -42,6 +43,10 @@ class LoadedFerry:
         """The replicas to watch, with their current credentials and certificates."""
         return _replicas(self.ferry, self._current_secrets())
 
+    def token(self, ref: TokenRef) -> str:
+        """The bearer token, from the current Secret."""
+        return _token(ref, self._current_secrets())
+
     def _current_secrets(self) -> SecretStore:
         documents = [document for file in self.files for document in read_documents(file)]
         return _secrets(documents, self.ferry, self.secrets_dir)
@@ -61,7 +66,9 @@ def load(files: Sequence[Path], secrets_dir: Path | None = None, *, to_run: bool
     secrets = _secrets(documents, ferry, secrets_dir)
     source, target = _endpoints(ferry, secrets)
     if to_run:
-        _replicas(ferry, secrets)  # refuses a Secret that is missing
+        _replicas(ferry, secrets)  # these refuse a Secret that is missing
+        for ref in token_refs(ferry.spec):
+            _token(ref, secrets)
     return LoadedFerry(ferry, source, target, notices(ferry), tuple(files), secrets_dir)
 
 
@@ -164,6 +171,10 @@ def _endpoint(role: ServerRole, login: _Login, secrets: SecretStore) -> Endpoint
     )
 
 
+def _token(ref: TokenRef, secrets: SecretStore) -> str:
+    return _word(secrets, ref.name, ref.key, "a tokenSecretRef", may_be_empty=False)
+
+
 def _word(secrets: SecretStore, name: str, key: str, asked_by: str, *, may_be_empty: bool) -> str:
     raw = secrets.read(name, key, asked_by)
     # A trailing newline comes from echo or an editor and is not meant.
@@ -176,7 +187,7 @@ def _word(secrets: SecretStore, name: str, key: str, asked_by: str, *, may_be_em
     if "\0" in text or "\n" in text:
         raise ConfigError(Reason.SECRET_INVALID, f"{where} has more than one line; keep one")
     if not text and not may_be_empty:
-        raise ConfigError(Reason.SECRET_INVALID, f"{where} is empty; write the name of the account there")
+        raise ConfigError(Reason.SECRET_INVALID, f"{where} is empty; write the value there")
     return text
 
 

@@ -162,11 +162,12 @@ def _replica(context: PreflightContext) -> Iterator[Finding]:
             "(MariaDB: log_slave_updates), or use its primary as the source",
         )
     message = f"{source.where} is a replica: its primary writes to it in spite of any lock"
-    if running and context.makes_source_read_only:
+    if running and (context.makes_source_read_only or context.locks_source_tables):
         yield failed(
             Reason.SOURCE_IS_REPLICA,
-            f"{message}, and sourceLock ReadOnly cannot stop that; STOP REPLICA (MariaDB: STOP SLAVE) there, ferry "
-            "from the primary, or stop the writes yourself with cutover.sourceLock: None",
+            f"{message}, and sourceLock {context.spec.cutover.source_lock.value} cannot stop that; STOP REPLICA "
+            "(MariaDB: STOP SLAVE) there, ferry from the primary, or stop the writes yourself with "
+            "cutover.sourceLock: None",
         )
     elif running:
         yield refused(context, Reason.SOURCE_IS_REPLICA, message)

@@ -124,6 +124,10 @@ class PreflightContext:
     def makes_source_read_only(self) -> bool:
         return self.spec.cutover.source_lock is SourceLockMode.READ_ONLY
 
+    @property
+    def locks_source_tables(self) -> bool:
+        return self.spec.cutover.source_lock is SourceLockMode.LOCK_TABLES
+
 
 def _reached(session: Session | None, role: str) -> Session:
     if session is None:

@@ -1,9 +1,10 @@
 """Checks that writes on the source can be stopped at the cutover.
 
-Except for XA, it applies only to sourceLock: ReadOnly.
+Except for XA and the window of attempts, it applies only to sourceLock: ReadOnly.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded
@@ -110,10 +111,21 @@ def _open_xa(context: PreflightContext) -> Iterator[Finding]:
     )
 
 
+def _window(context: PreflightContext) -> Iterator[Finding]:
+    """A warning: rows can be copied, and the window be changed meanwhile."""
+    not_after = context.spec.cutover.not_after
+    if not_after is not None and datetime.now(UTC) > not_after:
+        yield warning(
+            Reason.WINDOW_MISSED,
+            f"cutover.notAfter ({not_after}) has passed, so no cutover attempt starts: set a later one, or remove it",
+        )
+
+
 CHECKS = (
     Check("writable before the cutover", "source", _read_only),
     Check("writers past the lock", "source", _privileged_writers),
     Check("scheduled events", "source", _events),
     Check("prepared transactions", "source", _prepared),
     Check("open XA transactions", "source", _open_xa),
+    Check("window of the cutover", "both", _window),
 )

@@ -73,6 +73,6 @@ def _lease(texts: list[str]) -> Lease:
     readings = [TableName.readings(text) for text in claims.tables]
     certain = frozenset(read[0] for read in readings if len(read) == 1)
     perhaps = frozenset(table for read in readings if len(read) > 1 for table in read)
-    locks_source = bool(json.loads(cutover or "{}")) and phase != Phase.ABORTED.value
+    locks_source = "read_only" in json.loads(cutover or "{}") and phase != Phase.ABORTED.value
     not_written = frozenset(read for text in claims.unwritten for read in TableName.readings(text))
     return Lease(uid, name, phase, source_id, certain, perhaps, locks_source, not_written, claims.by_table)

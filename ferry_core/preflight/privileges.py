@@ -12,6 +12,7 @@ from ferry_core.text import shortlist
 
 WRITING = ("SELECT", "INSERT", "DELETE", "DROP")
 CREATING = (*WRITING, "CREATE", "ALTER", "INDEX", "REFERENCES")
+_TABLES_LOCKED = "cutover.sourceLock: LockTables"
 OWNING = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX", "CREATE TEMPORARY TABLES")
 
 
@@ -50,7 +51,7 @@ def _lock_tables(context: PreflightContext) -> Iterator[Finding]:
     locking = context.reads_lock and not context.source.version.select_may_lock
     schemas = sorted({table.source.schema for table in context.tables if locking or not table.transactional})
     for schema in schemas:
-        if not source.grants.on_schema("LOCK TABLES", schema):
+        if not context.locks_source_tables and not source.grants.on_schema("LOCK TABLES", schema):
             why = f"on {schema}: with MyISAM and Aria, reads wait for writes by LOCK TABLES"
             if locking:
                 why = f"on {schema}: without GTIDs reads lock rows, which needs it on MySQL before 8.0.22"
@@ -80,8 +81,13 @@ def _follow_source(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _lock_source(context: PreflightContext) -> Iterator[Finding]:
-    """Privileges for cutover.sourceLock: ReadOnly."""
+    """Privileges for cutover.sourceLock: ReadOnly and LockTables."""
     source = context.source_facts
+    if context.locks_source_tables:
+        for schema in sorted({table.source.schema for table in context.tables}):
+            if not source.grants.on_schema("LOCK TABLES", schema):
+                yield lacks(source, "LOCK TABLES", scope_of(source, schema), f"on {schema}: for {_TABLES_LOCKED}")
+        yield from _missing_everywhere(source, {"PROCESS": f"for {_TABLES_LOCKED}, to name who is in the way"})
     if not context.makes_source_read_only:
         return
     wanted = {"PROCESS": "to name transactions that stand in the way of the cutover"}

@@ -6,19 +6,19 @@ The part of ``StatusReporter`` that the coordinator uses from Streaming on.
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ferry_core.api.choices import CutoverMode
 from ferry_core.api.report import Stage
 from ferry_core.binlog.unresumable import UnresumableEvent
-from ferry_core.cutover.gates import LAG, MissingGate, listed
+from ferry_core.cutover.gates import LAG, WINDOW, MissingGate, listed
 from ferry_core.cutover.outcome import AttemptOutcome
 from ferry_core.errors import DataError, FerryError
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.logged_progress import LoggedProgress
 from ferry_core.report.wording import HOW_TO_APPROVE, HOW_TO_TRY_AGAIN
-from ferry_core.text import counted
+from ferry_core.text import counted, shortlist
 
 if TYPE_CHECKING:
     from ferry_core.workers.background_verifier import BackgroundVerifier
@@ -33,7 +33,7 @@ class CutoverReporter(ABC):
         self.progress = progress
         self._verification: BackgroundVerifier | None = None
         self._blocked_milliseconds: int | None = None
-        self._written_after = 0
+        self._written_after = self._writers_waited = 0
         self._last_failure = ""
         self._doubted = ""
         self._held = False
@@ -71,8 +71,7 @@ class CutoverReporter(ABC):
             set_condition(Condition.READY_FOR_CUTOVER, True, Reason.GATES_PASSED, self.left_out())
             if not wanted:
                 self.message(self.and_left_out(f"ready to cut over; waiting for approval ({HOW_TO_APPROVE}){failed}"))
-        if not exhausted:
-            set_condition(Condition.STALLED, False, Reason.NOT_STALLED)
+        self._report_stalled(missing, wanted=wanted, exhausted=exhausted)
         self._report_hold(missing, wanted=wanted)
         self._report_caught_up(next((gate for gate in missing if gate.reason in LAG), None))
         if self._verification is None:
@@ -94,12 +93,22 @@ class CutoverReporter(ABC):
             unknown = lagging.reason is Reason.LAG_UNKNOWN
             set_condition(Condition.CAUGHT_UP, None if unknown else False, lagging.reason, lagging.message)
 
+    def _report_stalled(self, missing: Sequence[MissingGate], *, wanted: bool, exhausted: bool) -> None:
+        missed = next((gate for gate in missing if gate.reason is Reason.WINDOW_MISSED), None)
+        if wanted and missed is not None:
+            self.progress.set_condition(Condition.STALLED, True, missed.reason, missed.message)
+        elif not exhausted:
+            self.progress.set_condition(Condition.STALLED, False, Reason.NOT_STALLED)
+
     def _report_hold(self, missing: Sequence[MissingGate], *, wanted: bool) -> None:
         """Report what the cutover waits for: approval first, then a gate.
 
-        The outcome of an attempt stays visible longer than a gate.
+        The outcome of an attempt stays visible longer than a gate, except one that a failed attempt cannot outlive.
         """
         set_condition = self.progress.set_condition
+        window = next((gate for gate in missing if gate.reason in WINDOW), None)
+        if wanted and window is not None and (window.reason is Reason.WINDOW_MISSED or not self._last_failure):
+            self._held = True
         if not wanted and (self._held or not missing):
             set_condition(Condition.CUT_OVER, False, Reason.AWAITING_APPROVAL)
             self._held = True
@@ -151,13 +160,24 @@ class CutoverReporter(ABC):
         self.progress.set_condition(Condition.STALLED, True, Reason.ATTEMPTS_EXHAUSTED, text)
         self.message(text)
 
-    def source_written(self, changes: int) -> None:
-        """The source accepted writes after the cutover."""
+    def source_written(self, changes: int, rows: Callable[[], Sequence[str]]) -> None:
+        """The source accepted writes after the cutover. ``rows`` names them, a line for each table."""
         if changes > self._written_after:
             self._written_after = changes
             text = (
                 f"{changes} row changes of selected tables were made on the source after the cutover; they are not "
-                "on the target: find who writes, and apply them by hand"
+                f"on the target: find who writes, and apply them by hand: {shortlist(rows(), 20, ', ')}"
+            )
+            log.error("%s", text)
+            self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
+
+    def writers_waited(self, waiting: Sequence[str]) -> None:
+        """The lock on the source has ended, and these statements had waited for it."""
+        if waiting:
+            self._writers_waited += len(waiting)
+            text = (
+                f"when the lock on the source ended, {counted(len(waiting), 'statement')} there waited for locked "
+                f"tables: what they write is not on the target: {shortlist(waiting, 10, '; ')}"
             )
             log.error("%s", text)
             self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
@@ -177,7 +197,8 @@ class CutoverReporter(ABC):
 
     @property
     def written_after(self) -> int:
-        return self._written_after
+        """Writes on the source that are not on the target, as far as they are known."""
+        return self._written_after + self._writers_waited
 
     def report_lag_of_attempt(self) -> None:
         """Report the lag during an attempt.

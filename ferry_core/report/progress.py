@@ -365,6 +365,11 @@ class Progress:
         with self._lock:
             return self._recent.all()
 
+    def events_since(self, seen: int) -> tuple[list[RecentEvent], int]:
+        """See ``RecentEvents.since``."""
+        with self._lock:
+            return self._recent.since(seen)
+
     def tables(self) -> list[TableReport]:
         with self._lock:
             return [table_report(move) for move in self._moves]

@@ -43,13 +43,20 @@ HOW_TO_TRY_AGAIN = {
     "then, in another patch, true), or raise spec.cutover.maxAttempts",
     CutoverMode.AUTOMATIC: "for a new series raise spec.cutover.maxAttempts (or ferry cutover; in a cluster "
     "spec.cutover.mode Manual, then, in another patch, spec.cutover.approved)",
+    CutoverMode.SCHEDULED: "for a new series raise spec.cutover.maxAttempts or set another spec.cutover.notBefore (or "
+    "ferry cutover)",
 }
 
 
 def hand_over(spec: Spec) -> str:
     """What a cutover means for whoever made it."""
     text = f"cut over; writes may move to the target, {spec.target.address}"
-    if spec.cutover.source_lock is SourceLockMode.NONE:
+    if spec.cutover.source_lock is SourceLockMode.LOCK_TABLES:
+        return (
+            f"{text}. The selected tables of the source stay locked until cutover.watchFor is over: before that, end "
+            "the connections that wait to write there"
+        )
+    if spec.cutover.source_lock is not SourceLockMode.READ_ONLY:
         return text
     return f"{text}. The source stays read-only until it is restarted: stop it, or set read_only in its configuration"
 
@@ -59,7 +66,7 @@ def applying(wanted: DesiredState) -> str:
     directive = wanted.directive
     cutover, cap = directive.cutover, directive.throttle.max_rows_per_second
     approved = "approved" if cutover.approved else "not approved"
-    how = "automatic" if cutover.mode is CutoverMode.AUTOMATIC else approved
+    how = approved if cutover.mode is CutoverMode.MANUAL else cutover.mode.value.lower()
     pace = "unlimited" if cap is None else f"at most {cap}"
     return (
         f"applying generation {directive.generation}: {'paused' if directive.paused else 'running'}, cutover {how}, "

@@ -106,7 +106,8 @@ class AttemptSeries:
     def follow(self, number: int, request: CutoverRequest) -> bool:
         """Reset the count if this is another series. Returns True if there is something to store."""
         before = self.kept.model_copy()
-        self.kept.wanted, self.kept.max_attempts = request
+        kept = self.kept
+        kept.wanted, kept.max_attempts, kept.not_before, kept.not_after = request
         if number != self.number:
             self.number, self.kept.attempts, self.next_at = number, 0, 0.0
         return self.kept != before

@@ -298,7 +298,7 @@ class Coordinator:
             passed = watch_for == 0 or (end is not None and end.passed())  # asked before the changes are counted
             written = run.operations.changes - run.handed_over
             if written:  # checked first: an event right after the record may have ended a flush, and the engine with it
-                self._reporter.source_written(written)
+                self._reporter.source_written(written, run.operations.late_rows)
             try:
                 run.operations.check()
             except DataError as error:
@@ -306,7 +306,7 @@ class Coordinator:
                 run.checkpoints.state.watched = True
                 break
             except KeyUnusable:
-                self._reporter.source_written(max(written, 1))
+                self._reporter.source_written(max(written, 1), run.operations.late_rows)
                 break
             except FerryError as error:
                 self._reporter.not_watched(f"the source can no longer be watched for late writes: {error}")
@@ -321,8 +321,10 @@ class Coordinator:
                 break
             if end is None and (time.monotonic() >= until or self._intent.now.stopping):
                 log.info("the watch ends once the stream has read what is in the source's binlog now")
+                self._reporter.writers_waited(run.operations.stop_keeping_lock())
                 end = run.operations.watched_end()
             self._nap()
+        self._reporter.writers_waited(run.operations.stop_keeping_lock())
         with suppress(FerryError):  # otherwise the next start says that nobody has watched it
             run.checkpoints.save()
         return Exit.SOURCE_WRITTEN if self._reporter.written_after else Exit.SOURCE_QUIET
@@ -333,9 +335,8 @@ class Coordinator:
         return missing_gates(self._run, self._reporter, self._wanted, paused=self._paused)
 
     def _report_gates(self, missing: list[MissingGate]) -> None:
-        wanted = self._wanted
-        exhausted = decisions.exhausted(wanted, self._series.kept.attempts)
-        self._reporter.gates(missing, wanted=wanted.wants_cutover, exhausted=exhausted)
+        exhausted = decisions.exhausted(self._wanted, self._series.kept.attempts)
+        self._reporter.gates(missing, wanted=self._wanted.wants_cutover, exhausted=exhausted)
 
     # -- the heartbeat ----------------------------------------------------------------------------------------------
 
@@ -363,14 +364,13 @@ class Coordinator:
 
     def _keep(self, wanted: DesiredState) -> None:
         """Save requests by people at once: a pause and a withdrawal survive the process."""
-        checkpoints = self._run.checkpoints
-        state = checkpoints.state
+        state = self._run.checkpoints.state
         news = self._series.follow(wanted.series, wanted.cutover_request)
         if wanted.paused_by_verb != state.paused:
             state.paused, state.paused_over = wanted.paused_by_verb, wanted.spec_paused
             news = True
         if news:
-            checkpoints.save_now_if_possible()
+            self._run.checkpoints.save_now_if_possible()
 
     @property
     def _paused(self) -> bool:

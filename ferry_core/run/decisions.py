@@ -104,11 +104,15 @@ class Facts:
     paused: bool
     too_slow: str = ""
     """Why the tables without a key cannot be copied again within the deadline; empty: they can."""
+    outside_window: MissingGate | None = None
+    """Why no attempt may start at this time; None: it may."""
 
 
 def missing_gates(facts: Facts) -> list[MissingGate]:
     """The gates that are not passed, the most relevant for people first."""
     missing = []
+    if facts.outside_window is not None and facts.outside_window.reason is Reason.WINDOW_MISSED:
+        missing.append(facts.outside_window)  # first: whatever else is missing, a person must act
     if not facts.copied:
         missing.append(MissingGate(Reason.COPYING, "rows of some tables are still being copied"))
     if not facts.caught_up:
@@ -125,6 +129,8 @@ def missing_gates(facts: Facts) -> list[MissingGate]:
         missing.append(MissingGate(Reason.WHOLE_TABLE_TOO_SLOW, facts.too_slow))
     if facts.paused:
         missing.append(MissingGate(Reason.PAUSED_BY_USER, "paused"))
+    if facts.outside_window is not None and facts.outside_window.reason is Reason.OUTSIDE_WINDOW:
+        missing.append(facts.outside_window)
     return missing
 
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from ferry_core.api.control import Settings
 from ferry_core.api.directive import Directive
+from ferry_core.api.notification import Sender
 from ferry_core.api.report import Report, TableReport
 from ferry_core.api.safety_override import SafetyOverride
+from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.state import SeriesState
 from ferry_core.errors import ConfigError, ExitCode, FerryError
 from ferry_core.intent.desired_state import DesiredState
@@ -19,6 +21,7 @@ from ferry_core.intent.intent import Intent
 from ferry_core.manifest.load import LoadedFerry
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.reasons import Reason
+from ferry_core.report.notifier import LAST_SECONDS, Notifier
 from ferry_core.report.progress import Progress
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run import decisions
@@ -54,7 +57,11 @@ class Ferry:
         self._ended = threading.Event()
         self._known_endpoints = loaded.source, loaded.target
         self._connections = Connections(
-            lambda: self._endpoints()[0], lambda: self._endpoints()[1], options.retry_seconds, loaded.replicas
+            lambda: self._endpoints()[0],
+            lambda: self._endpoints()[1],
+            options.retry_seconds,
+            loaded.replicas,
+            loaded.token,
         )
         self.throttle.watch(tuple(signals(loaded.ferry, self._connections)))
         self._startup = RunStartup(loaded.ferry, options, self._connections, self.intent, self.throttle, self.reporter)
@@ -73,7 +80,7 @@ class Ferry:
 
         Otherwise raises the FerryError that ended the run.
         """
-        with self._serving():
+        with self._serving(), self._notifying():
             coordinator = Coordinator(
                 self._startup,
                 self.intent,
@@ -108,6 +115,16 @@ class Ferry:
             yield
         finally:
             server.stop()
+
+    @contextlib.contextmanager
+    def _notifying(self) -> Iterator[None]:
+        meta, hooks = self._ferry.metadata, self._ferry.spec.notifications
+        sender = Sender(namespace=meta.namespace, name=meta.name, uid=ferry_uid(self._ferry))
+        notifier = Notifier(self.reporter.progress, hooks, sender, self._loaded.token)
+        try:
+            yield
+        finally:
+            notifier.close(HURRY_SECONDS if self.intent.now.stopping else LAST_SECONDS)
 
     def _never_throttled(self) -> bool:
         return self.reporter.stage in decisions.NEVER_PAUSED
@@ -192,6 +209,8 @@ class Ferry:
             "cutover.sourceLock": (spec.cutover.source_lock, directive.cutover.source_lock),
         }
         changed = [f"{name} ({before}, requested: {now})" for name, (before, now) in pairs.items() if before is not now]
+        if spec.cutover.webhooks != directive.cutover.webhooks:
+            changed.append("cutover.webhooks")
         if changed:
             raise ConfigError(
                 Reason.NEEDS_RESTART,

@@ -1,4 +1,5 @@
-"""The end of the watch for writes that the source accepts after the cutover. Used by ``operations``.
+"""The watch for writes that the source accepts after the cutover: when it ends, and what it has found. Used by
+``operations``.
 
 The watch covers all that is in the source's binlog when ``cutover.watchFor`` is over, so it goes on until the stream
 has passed that position, however far it lags behind. If the source cannot be asked for it, or nothing more arrives, the
@@ -9,13 +10,19 @@ import time
 from collections.abc import Callable
 
 from ferry_core.binlog.ending import BinlogEnd
+from ferry_core.binlog.sink import literals_of
 from ferry_core.binlog.status import StreamStatus
+from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.cutover.background import Background
 from ferry_core.errors import FerryError
+from ferry_core.text import counted
+from ferry_core.verify.difference import named_key
 
 PATIENCE_SECONDS = 60.0
 """How long to wait for the source's answer, or for more from its stream."""
 AGAIN_SECONDS = 1.0
+NAMED_KEYS = 5
+"""Keys of each table in a message."""
 
 
 class WatchedEnd:
@@ -70,3 +77,17 @@ class WatchedEnd:
             "the source's binlog was not read to the end of cutover.watchFor: read up to "
             f"{self._status().processed.position}, {ends}{why}; later writes on the source were not looked for"
         )
+
+
+def late_rows(buffer: ChangeBuffer) -> list[str]:
+    """The rows changed on the source since the cutover, a line for each table: nothing takes their keys any more."""
+    found = []
+    for move in buffer.pending_by_move():
+        keys, decode = buffer.pending_snapshot(move)
+        if move.table.whole:
+            found.append(f"{move.id} (a table without a key)")
+        elif keys:
+            named = [named_key(move.table, literals_of(key, decode)) for key in keys[:NAMED_KEYS]]
+            rest = f" and {len(keys) - len(named)} more" if len(keys) > len(named) else ""
+            found.append(f"{move.id}: {counted(len(keys), 'row')} ({'; '.join(named)}{rest})")
+    return sorted(found)

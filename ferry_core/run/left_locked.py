@@ -22,13 +22,14 @@ from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
 from ferry_core.consistency.own_tables import completed_by_hand
 from ferry_core.cutover.messages import CHECK_FIRST
-from ferry_core.cutover.source_lock import ReadOnlyLock, Released
+from ferry_core.cutover.source_lock import Released, SourceLock
 from ferry_core.cutover.unlocking import undo, undo_without_writing
 from ferry_core.errors import AmbiguousError, ConfigError, Fenced, FerryError
 from ferry_core.preflight.read_only import found_read_only, perhaps_cut_over
 from ferry_core.reasons import Reason
+from ferry_core.run.locks import lock_to_undo, read_only_lock
 from ferry_core.run.renamed import source_was
-from ferry_core.run.setup import RunContext, read_only_lock, source_identity
+from ferry_core.run.setup import RunContext, source_identity
 from ferry_core.workers.connections import PATIENT_SECONDS, Connections
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ def unlock_first(
 
 def unlock_again(context: RunContext, fence: Fence) -> None:
     """Unlock an attempt that an older run may have started between ``unlock_first`` and the fence."""
-    lock = read_only_lock(context.connections, context.flavor, context.uid)
+    stored = fence.read().cutover
+    lock = lock_to_undo(stored, context.ferry, context.connections, context.flavor, context.uid)
     released = undo(fence, lock)
     if context.lease is not None:
         refuse_unclear(LeftLock(released, said(released, lock, context.lease)))
@@ -93,6 +95,11 @@ def refuse_forgotten(
         raise ConfigError(Reason.HAND_OVER_FORGOTTEN, _forgotten(ferry, connections, lease, state, f"{state_path}"))
     attempted = state.stage == Stage.CUTTING_OVER.value and (lease is None or lease.phase not in _KNOWS)
     by_hand = locked_by_hand(ferry, connections) if attempted else None
+    if attempted and ferry.spec.cutover.source_lock is SourceLockMode.WEBHOOK:
+        log.warning(
+            "%s records a cutover attempt of this Ferry, and target %s knows of none: if applications cannot write on "
+            "the source, allow it as cutover.webhooks.unlock does", state_path, _target(ferry)
+        )  # fmt: skip
     if by_hand is not None:
         raise ConfigError(
             Reason.SOURCE_LOCKED,
@@ -135,9 +142,10 @@ def _forgotten(
 
 def _writes(ferry: FerryManifest, connections: Connections) -> str:
     """Whether the source is locked, as far as it can be asked."""
-    if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
+    if ferry.spec.cutover.source_lock is not SourceLockMode.READ_ONLY:
         return (
-            "whether writes on the source are stopped is unknown here, since you stop them yourself (sourceLock: None)"
+            "whether writes on the source are stopped is unknown here "
+            f"(sourceLock: {ferry.spec.cutover.source_lock.value})"
         )
     try:
         by_hand = read_only_by_hand(ferry, connections)
@@ -196,7 +204,7 @@ def unlock_left(
     uid = ferry_uid(ferry)
     with connections.source_control(PATIENT_SECONDS) as source:
         flavor, identity = source.flavor, source_identity(source)
-    lock = read_only_lock(connections, flavor, uid)
+    lock = lock_to_undo(lease.cutover, ferry, connections, flavor, uid)
     state = _state(connections, state_path, uid) if lease.source_id != identity else None
     if not source_was(lease.source_id, identity, connections, state):
         return LeftLock(
@@ -219,7 +227,7 @@ def unlock_left(
     return LeftLock(released, said(released, lock, lease), fence)
 
 
-def said(released: Released, lock: ReadOnlyLock, lease: Lease) -> str:
+def said(released: Released, lock: SourceLock, lease: Lease) -> str:
     """What became of the writes."""
     if released is Released.ALLOWED:
         return f"writes on the source are allowed again{lock.caution}"
@@ -234,7 +242,7 @@ def said(released: Released, lock: ReadOnlyLock, lease: Lease) -> str:
     return ""
 
 
-def _without_writing(ferry: FerryManifest, connections: Connections, lock: ReadOnlyLock, error: FerryError) -> Released:
+def _without_writing(ferry: FerryManifest, connections: Connections, lock: SourceLock, error: FerryError) -> Released:
     try:
         released = undo_without_writing(connections.patient_lease, ferry_uid(ferry), lock)
     except (AmbiguousError, Fenced):
@@ -250,7 +258,7 @@ def _without_writing(ferry: FerryManifest, connections: Connections, lock: ReadO
 
 def locked_by_hand(ferry: FerryManifest, connections: Connections) -> str | None:
     """Where and how a person allows writes, if the source is read-only and this Ferry may have caused that."""
-    if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
+    if ferry.spec.cutover.source_lock is not SourceLockMode.READ_ONLY:
         return None
     with contextlib.suppress(FerryError):
         return read_only_by_hand(ferry, connections)
@@ -265,7 +273,7 @@ def perhaps_forgotten(ferry: FerryManifest, connections: Connections, lease: Lea
     """
     if not lease.tables or lease.phase in (COMPLETED, Stage.CUTTING_OVER.value):
         return ""
-    if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
+    if ferry.spec.cutover.source_lock is not SourceLockMode.READ_ONLY:
         return ""
     unanswered = () if must_know else (FerryError,)
     with contextlib.suppress(*unanswered), connections.source_control(PATIENT_SECONDS) as source:

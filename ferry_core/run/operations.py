@@ -20,6 +20,7 @@ from ferry_core.consistency.table_start import empty_tables, make_readable
 from ferry_core.cutover.attempt import STREAMED, CutoverAttempt
 from ferry_core.cutover.outcome import AttemptOutcome
 from ferry_core.cutover.unlocking import LeaseCorrector
+from ferry_core.cutover.window import refuse_outside
 from ferry_core.errors import ConnectionLost, FerryError, Interrupted, LockConflict, RetriableError
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.moves.move import MoveState, TableMove
@@ -31,13 +32,14 @@ from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
 from ferry_core.run.early_counters import raise_early
 from ferry_core.run.last_checks import LastChecks
 from ferry_core.run.late_objects import LateWork
-from ferry_core.run.late_writes import WatchedEnd
+from ferry_core.run.late_writes import WatchedEnd, late_rows
+from ferry_core.run.locks import source_lock
 from ferry_core.run.new_tables import NewTables
 from ferry_core.run.objects import Save, TargetObjects
 from ferry_core.run.parts import Parts
 from ferry_core.run.rebuilds import Rebuilds
-from ferry_core.run.setup import source_lock
 from ferry_core.schema.foreign_keys import add_foreign_keys
+from ferry_core.tables.table import TableName
 from ferry_core.text import counted
 from ferry_core.workers.index_builds import IndexBuilds
 from ferry_core.workers.orphans import suspect_orphans
@@ -133,6 +135,12 @@ class Operations(Protocol):
 
     def keep_lock(self, seconds: float) -> None:
         """Keep another Ferry of this source from using the lock that stays."""
+
+    def late_rows(self) -> list[str]:
+        """Names the rows that the source has changed since the cutover, one line for each table."""
+
+    def stop_keeping_lock(self) -> list[str]:
+        """A lock that cannot outlive this run ends. Gives what writes on the source then, one line each."""
 
     def watched_end(self) -> WatchedEnd:
         """The end of what is in the source's binlog now. It is asked for in the background."""
@@ -350,7 +358,7 @@ class DataOperations:
 
         cutover = CutoverAttempt(
             fence=self._fence.by(self._connections.patient_lease),
-            lock=source_lock(context.ferry, self._connections, context.flavor, context.uid),
+            lock=source_lock(context.ferry, self._connections, context.flavor, context.uid, self._source_tables),
             control=self._connections.source_control,
             hurried=self._connections.hurried_lease,
             buffer=self._engine.buffer,
@@ -359,6 +367,7 @@ class DataOperations:
             connected=checks.connected,
             check_cancelled=check_cancelled,
             corrector=self._corrector,
+            confirm=lambda: refuse_outside(wanted.directive.cutover),
             stopped=lambda: self._reporter.writes_stopped(number),
             deadline_seconds=float(wanted.directive.cutover.deadline),
             reached=reached,
@@ -386,6 +395,15 @@ class DataOperations:
                 self._used_lock.keep(seconds)
             except FerryError as error:
                 log.warning("the session that holds the source's lock could not be kept open: %s", error)
+
+    def late_rows(self) -> list[str]:
+        return late_rows(self._engine.buffer)
+
+    def stop_keeping_lock(self) -> list[str]:
+        return [] if self._used_lock is None else self._used_lock.stop_keeping()
+
+    def _source_tables(self) -> list[TableName]:
+        return [move.table.source for move in self._engine.moves]
 
     def watched_end(self) -> WatchedEnd:
         streamer = self._engine.streamer

@@ -1,6 +1,9 @@
 """Gathers what the gates of a cutover ask for. Called by ``coordinator``; ``decisions`` judges it."""
 
+import time
+
 from ferry_core.cutover.gates import MissingGate
+from ferry_core.cutover.window import outside_window
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run import decisions
@@ -20,5 +23,6 @@ def missing_gates(run: Started, reporter: StatusReporter, wanted: DesiredState, 
         proven=run.operations.proven,
         paused=paused,
         too_slow=run.operations.too_slow(float(cutover.deadline)),
+        outside_window=outside_window(cutover, time.time()),
     )
     return decisions.missing_gates(facts)

@@ -21,7 +21,6 @@ from ferry_core.checkpoint.store import CheckpointStore
 from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.fence import COMPLETED, Lease, read_lease
 from ferry_core.consistency.visibility import visibility_of
-from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock, SourceLock
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.identity import UNPROVEN, perhaps_renamed
@@ -126,9 +125,8 @@ class RunContext:
     def may_replicate(self) -> bool:
         """Whether replication may run on the source during the cutover: the user stops the writes and allows it."""
         spec = self.ferry.spec
-        return spec.cutover.source_lock is SourceLockMode.NONE and Reason.SOURCE_IS_REPLICA.value in {
-            str(word) for word in spec.acknowledge
-        }
+        acknowledged = Reason.SOURCE_IS_REPLICA.value in {str(word) for word in spec.acknowledge}
+        return acknowledged and spec.cutover.source_lock in (SourceLockMode.NONE, SourceLockMode.WEBHOOK)
 
     @property
     def reached(self) -> Stage:
@@ -162,17 +160,6 @@ def selection_of(ferry: FerryManifest) -> str:
 def open_store(state_path: Path | None, connect: Callable[[], Session], uid: str) -> CheckpointStore:
     """``connect`` opens a session on the target."""
     return TargetStore(connect, uid) if state_path is None else SqliteStore(state_path)
-
-
-def source_lock(ferry: FerryManifest, connections: Connections, flavor: Flavor, uid: str) -> SourceLock:
-    if ferry.spec.cutover.source_lock is SourceLockMode.NONE:
-        return NoLock()
-    return read_only_lock(connections, flavor, uid)
-
-
-def read_only_lock(connections: Connections, flavor: Flavor, uid: str) -> ReadOnlyLock:
-    """Lock for undoing an earlier attempt, whatever the spec says now: only this kind leaves something to undo."""
-    return ReadOnlyLock(connections.source_to_unlock, flavor, uid)
 
 
 def validate(

@@ -258,7 +258,8 @@ class RunStartup:
 
     def _restore_intent(self, state: RunState) -> None:
         """A pause and a request for a cutover survive the process that received them."""
-        request = CutoverRequest(state.series.wanted, state.series.max_attempts)
+        series = state.series
+        request = CutoverRequest(series.wanted, series.max_attempts, series.not_before, series.not_after)
         self._intent.change(lambda wanted: wanted.with_stored_pause(state.paused, state.paused_over))
         self._intent.change(lambda wanted: wanted.with_stored_request(request))
 

@@ -55,6 +55,11 @@ def readable(literal: str) -> str:
     return literal if inner is None else (_readable_alone(inner.group()) or literal)
 
 
+def named_key(table: Table, key: KeyLiterals) -> str:
+    """Names and values of a key's columns."""
+    return ", ".join(f"{column.name}={readable(part)}" for column, part in zip(table.key.columns, key, strict=True))
+
+
 def _readable_alone(literal: str) -> str | None:
     if found := _QUOTED_LITERAL.fullmatch(literal):
         return f"'{found['text']}'"
@@ -103,12 +108,10 @@ class Difference:
         return ", ".join(one.name for one in self.table.stored_columns)
 
     def __str__(self) -> str:
-        columns = self.table.key.columns
-        key = ", ".join(f"{column.name}={readable(part)}" for column, part in zip(columns, self.key, strict=True))
         text = _TEXTS[self.kind]
         if self.only_generated:
             text = f"other values in generated columns ({self.generated_names})"
-        return f"{self.table.source} ({key}): {text}"
+        return f"{self.table.source} ({named_key(self.table, self.key)}): {text}"
 
 
 _WRITTEN = (

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from ferry_core.api.cutover import TokenRef
 from ferry_core.binlog.ending import BinlogEnd, end_of_binlog
 from ferry_core.errors import ServerRole
 from ferry_core.mysql.computing import computing_settings
@@ -49,10 +50,13 @@ class Connections:
         target: Callable[[], Endpoint],
         patience_seconds: float = RETRY_SECONDS,
         replicas: Callable[[], Sequence[Endpoint]] = tuple,
+        token: Callable[[TokenRef], str] = lambda _: "",
     ) -> None:
         """``patience_seconds``: how long an address may lead to another server before the run fails."""
         self.replicas = replicas
         """Those to watch, in the order of the spec, the source's first."""
+        self.token = token
+        """A bearer token for an address of the spec, from the current Secrets."""
         self._source = _End(ServerRole.SOURCE, source, patience_seconds)
         self._target = _End(ServerRole.TARGET, target, patience_seconds)
         self._computing: Mapping[str, str] = {}

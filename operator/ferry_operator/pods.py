@@ -12,7 +12,7 @@ import yaml
 from ferry_core.api.choices import CheckpointStore
 from ferry_core.api.crd import KIND
 from ferry_core.api.directive import TOLD
-from ferry_core.api.spec import Spec, Template, TemplateMetadata
+from ferry_core.api.spec import Spec, Template, TemplateMetadata, token_refs
 from ferry_operator.names import (
     API_VERSION,
     APPLICATION,
@@ -48,7 +48,7 @@ _RUN = "/run/ferry"
 _STATE = "/var/lib/ferry"
 
 # Parts of the directive that a copier applies only at its start, because preflight depends on them.
-_BEGUN_WITH = {"cutover": {"source_lock"}, "verify": {"mode"}}
+_BEGUN_WITH = {"cutover": {"source_lock", "webhooks"}, "verify": {"mode"}}
 # Fields that the copier does not use: a change needs no new Pod.
 _LATER = {"deletion_policy", "ttl_seconds_after_finished"}
 
@@ -268,6 +268,7 @@ def _credentials(spec: Spec) -> list[str]:
             tls.secret_ref for tls in (server.tls, *(one.tls for one in server.replicas)) if tls is not None
         ]
         names |= {ref.name: None for ref in (*credentials, *certificates) if ref is not None}
+    names |= {ref.name: None for ref in token_refs(spec)}
     return list(names)
 
 

@@ -26,6 +26,7 @@ CHOICES: dict[str, Object] = {
     "webhook": {
         "cutover": {"webhooks": {"lock": {"url": "https://mine.example", "tokenSecretRef": {"name": "others"}}}}
     },
+    "notification": {"notifications": [{"url": "https://mine.example", "tokenSecretRef": {"name": "others"}}]},
 }
 
 RISKS: dict[str, Object] = {

@@ -11,7 +11,6 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import aiohttp
 import pytest
 import yaml
 
+from ferry_core.api.choices import SourceLockMode
 from ferry_core.api.cutover import Cutover
 from ferry_core.api.directive import Directive
 from ferry_core.api.report import Report
@@ -227,15 +227,15 @@ def test_a_paused_copier_that_is_killed_stays_paused(mariadb_pair: Pair, schema:
 
 
 def test_a_refused_directive_pauses_and_withdraws(mariadb_pair: Pair, schema: str, make_copier: Make) -> None:
-    """The directive also has an unsupported field, which must not keep pause and withdrawal from taking effect."""
+    """It also has a field that needs a restart, which must not keep pause and withdrawal from taking effect."""
     fill(mariadb_pair, schema)
     copier = make_copier(mariadb_pair, schema, throttle={"maxRowsPerSecond": 1000})
-    window = Cutover(not_after=datetime(2030, 1, 1, tzinfo=UTC))
+    other_lock = Cutover(source_lock=SourceLockMode.NONE)
 
     async def refused(link: CopierClient, **parts: Any) -> None:
         with pytest.raises(DirectiveRefused) as caught:
             await link.send(told(copier, **parts).as_json())
-        assert caught.value.reason == "NotBuiltYet"
+        assert caught.value.reason == "NeedsRestart"
 
     async def withdraw_and_pause() -> None:
         async with linked(copier) as link:
@@ -244,13 +244,13 @@ def test_a_refused_directive_pauses_and_withdraws(mariadb_pair: Pair, schema: st
                 # Until both were told it can read no more rows, and so not cut over.
                 somebody.cursor().execute(f"LOCK TABLES {schema}.orders WRITE")
                 await link.send(told(copier, 1, throttle=copier.spec.throttle).as_json())
-                await refused(link, generation=2, cutover=window)
+                await refused(link, generation=2, cutover=other_lock)
             held = await until(link, lambda report: report.stage == "ReadyForCutover", copier)
             await asyncio.sleep(1)
             assert copier.process is not None
             assert copier.process.poll() is None, "its permission was withdrawn"
             assert held.copier.acknowledged_generation == 1
-            await refused(link, generation=3, cutover=window, paused=True)
+            await refused(link, generation=3, cutover=other_lock, paused=True)
             await until(link, lambda report: report.phase == "Paused", copier)
 
     async def go_on() -> None:

@@ -61,7 +61,7 @@ def test_throttle_workers_and_cutover_change_during_a_run(pair: Pair, schema: st
         assert json.load(refused.value)["reason"] == "NeedsRestart"
         with pytest.raises(urllib.error.HTTPError) as refused:
             put(process, {"generation": 8, "cutover": {"sourceLock": "LockTables"}, "paused": True})
-        assert json.load(refused.value)["reason"] == "NotBuiltYet"
+        assert json.load(refused.value)["reason"] == "NeedsRestart"
         process.wait_status(lambda status: status["phase"] == "Paused")
         assert process.status()["copier"]["acknowledgedGeneration"] == 7
         put(process, {"generation": 8, "cutover": {"mode": "Automatic", "watchFor": "0s"}})

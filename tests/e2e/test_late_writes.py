@@ -27,6 +27,7 @@ def test_a_late_write_that_is_streamed_after_the_watch_is_reported(pair: Pair, s
         stream.resume()
         assert ferry.wait_end() == 65, ferry.tail()
         assert "SourceWrittenAfterCutover: a person is needed: " in ferry.tail()
+        assert f"{schema}.aim: 1 row (id=1)" in ferry.tail()
 
 
 @pytest.mark.parametrize("killed", [True, False])

@@ -54,6 +54,14 @@ COPIER = Section(
             ),
         ),
         nothing_to_do(
+            "It is killed while it holds a lock of the user's (Webhook)",
+            "CuttingOver: recording",
+            "the next start calls unlock for the recorded lock",
+            tested(
+                "e2e/test_webhook_cutover.py::test_the_next_start_calls_unlock_for_a_killed_attempt",
+            ),
+        ),
+        nothing_to_do(
             "Its lock statement arrives after its death",
             "CuttingOver",
             "the next start ends that statement and allows writes",

@@ -199,6 +199,17 @@ SOURCE = Section(
                 "ferry_core/cutover/test_source_lock.py::test_a_lock_removed_at_once_by_somebody_only_fails_the_attempt",
             ),
         ),
+        Cell(
+            "The call that stops writes (Webhook) fails, or its answer is lost",
+            "CuttingOver: stopping writes",
+            Outcome.EXACT,
+            "it is repeated with the same key; then the attempt fails (WebhookFailed) and writes go on",
+            "nothing; the next attempt begins by itself",
+            tested(
+                "e2e/test_webhook_cutover.py::test_a_lock_that_fails_lets_writes_go_on",
+                "e2e/test_webhook_cutover.py::test_a_cutover_under_writers",
+            ),
+        ),
         nothing_to_do(
             "Its binlog is rotated",
             "any phase",

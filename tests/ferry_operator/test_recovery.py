@@ -52,7 +52,7 @@ def test_a_changed_spec_waits_only_for_a_running_cutover_attempt(
 def test_a_copier_that_has_cut_over_gets_no_directive_and_no_restart() -> None:
     """It only watches for late writes, so a refusal or a restart would never be resolved."""
     changed = ferry({"stage": "Completed"}, 2, spec=spec(copier={"image": "ferry:2"}))
-    refused = Refusal("NotBuiltYet", "spec.cutover.notAfter is not supported yet", NOW, generation=2)
+    refused = Refusal("NotBuiltYet", "spec.cutover.sourceLock is not supported yet", NOW, generation=2)
     for trouble in (None, refused):
         plan = decide(
             see(ferry=changed, copier=pod(), link=Link(report(Stage.COMPLETED, message="on")), refusal=trouble)

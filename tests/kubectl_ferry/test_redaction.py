@@ -17,6 +17,7 @@ FERRY = {
         "tables": {"include": ["shop.*"], "rules": [{"match": "shop.a", "where": "tenant = 4711 OR vip"}]},
         "throttle": {"query": "SELECT busy FROM gate"},
         "cutover": {"webhooks": {"lock": {"url": "https://user:hunter2@hooks.example/x?key=abc"}}},
+        "notifications": [{"url": "https://bell.example/T0K3N/hunter2"}],
         "copier": {"template": {"env": [{"name": "PROXY", "value": "http://u:hunter2@proxy"}]}},
     },
 }
@@ -70,4 +71,6 @@ def test_a_spec_keeps_no_filter_query_password_or_annotation() -> None:
     for secret in ("4711", "hunter2", "gate", "key=abc"):
         assert secret not in text
     assert "hooks.example" in text
+    assert "bell.example" in text
+    assert "T0K3N" not in text
     assert "PROXY" in text

@@ -1,11 +1,20 @@
-"""The patches of ``kubectl ferry throttle``."""
+"""The patches of ``kubectl ferry``."""
 
 import pytest
 
+from ferry_core.api.choices import CutoverMode
+from ferry_core.api.cutover import Cutover
 from ferry_core.api.spec import Throttle
 from kubectl_ferry.kubectl import CommandFailed
 from kubectl_ferry.options import SIGNALS
-from kubectl_ferry.verbs import throttle_spec
+from kubectl_ferry.verbs import SPECS, throttle_spec
+
+
+@pytest.mark.parametrize("mode", list(CutoverMode))
+def test_withdrawing_leaves_no_permission_in_any_mode(mode: CutoverMode) -> None:
+    before = {"mode": mode.value, "approved": mode is CutoverMode.MANUAL, "notBefore": "2026-12-01T02:00:00Z"}
+    assert Cutover.model_validate(before).permitted
+    assert not Cutover.model_validate(before | SPECS["withdraw"]["cutover"]).permitted
 
 
 def test_off_removes_every_limit_that_is_not_given() -> None:

@@ -40,9 +40,9 @@ MANIFESTS: dict[str, tuple[Spoil, str, tuple[str, ...]]] = {
         ("spec.source.host", "without port"),
     ),
     "not built yet": (
-        lambda spec: spec.update(cutover={"notBefore": "2026-12-01T02:00:00Z"}),
+        lambda spec: spec.update(cutover={"sourceLock": "LockTables"}),
         "NotBuiltYet",
-        ("spec.cutover.notBefore",),
+        ("spec.cutover.sourceLock: LockTables",),
     ),
     "required field": (lambda spec: spec.pop("tables"), "MissingField", ("spec.tables is required",)),
     "unverified": (lambda spec: spec.update(verify={"mode": "None"}), "RuleViolated", ("Unverified",)),

@@ -50,15 +50,15 @@ def test_a_refused_spec_still_withdraws_the_approval(make_ferry: MakeFerry) -> N
     with ferry.writers():
         ferry.create(throttle={"maxRowsPerSecond": 500}, cutover={"approved": True})
         ferry.wait_until(lambda: ferry.rows_copied > 0, "the first rows")
-        ferry.patch_spec(cutover={"approved": False, "notAfter": "2020-01-01T00:00:00Z"})
+        ferry.patch_spec(cutover={"approved": False}, throttle={"activeHours": "20:00-06:00 Mars/Base"})
         ferry.wait_for_message(
-            FERRY, "spec.cutover.notAfter", "it applies only a pause, an abort, or a withdrawn approval"
+            FERRY, "throttle.activeHours", "it applies only a pause, an abort, or a withdrawn approval"
         )
         ferry.wait_for_stage("ReadyForCutover")
         ferry.wait_until(lambda: ferry.condition(FERRY, "CutOver")["reason"] == "AwaitingApproval", "it waits")
         assert not ferry.source_is_read_only()
         assert ferry.current_status["cutover"]["attempts"] == 0
-        ferry.patch_spec(cutover={"notAfter": None})
+        ferry.patch_spec(throttle={"activeHours": None})
         ferry.cut_over()
     assert (ferry.epoch, ferry.restarts) == (1, 0)
     ferry.assert_equal()

@@ -57,7 +57,7 @@ def test_other_ferries_of_the_same_name_are_reported_and_left_alone(
 def test_a_spec_with_unsupported_fields_can_still_be_ended(manifest: Path, verb: str) -> None:
     """The field may be why: a run refuses it, and the source may be locked by an earlier attempt."""
     document, *others = yaml.safe_load_all(manifest.read_text())
-    document["spec"]["cutover"] = {"notBefore": "2026-12-01T02:00:00Z"}
+    document["spec"]["cutover"] = {"sourceLock": "LockTables"}
     document["spec"]["throttle"] = {"activeHours": "20:00-06:00 UTC"}
     manifest.write_text(yaml.safe_dump_all([document, *others]))
     done = ferry(verb, manifest)

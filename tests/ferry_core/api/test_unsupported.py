@@ -3,10 +3,9 @@ from typing import Any
 
 import pytest
 
-from ferry_core.api.directive import Directive
 from ferry_core.api.reference import page
 from ferry_core.api.spec import Ferry
-from ferry_core.api.unsupported import notices, refuse_unsupported, refuse_unsupported_directive
+from ferry_core.api.unsupported import notices, refuse_unsupported
 from ferry_core.errors import ConfigError
 from tests.support.manifests import ferry_data
 
@@ -18,11 +17,7 @@ def ferry(**spec: Any) -> Ferry:
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ({"cutover": {"mode": "Scheduled", "notBefore": "2026-12-01T02:00:00Z"}}, "spec.cutover.mode: Scheduled"),
-        ({"cutover": {"notBefore": "2026-12-01T02:00:00Z"}}, "spec.cutover.notBefore"),
-        ({"cutover": {"notAfter": "2026-12-01T02:00:00Z"}}, "spec.cutover.notAfter"),
         ({"cutover": {"sourceLock": "LockTables"}}, "spec.cutover.sourceLock: LockTables"),
-        ({"cutover": {"webhooks": {"lock": {"url": "http://a"}}}}, "spec.cutover.webhooks"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name_and_said_in_the_reference(spec: dict[str, Any], named: str) -> None:
@@ -39,13 +34,6 @@ def test_what_is_not_built_is_refused_by_name_and_said_in_the_reference(spec: di
 def test_what_is_built_passes() -> None:
     refuse_unsupported(ferry(throttle={"maxRowsPerSecond": 5}, cutover={"mode": "Automatic", "sourceLock": "None"}))
     refuse_unsupported(ferry(schema={"onChange": "Recopy", "deferIndexes": True}))
-
-
-def test_a_directive_is_held_to_the_same() -> None:
-    directive = Directive.model_validate({"generation": 1, "cutover": {"notBefore": "2026-12-01T02:00:00Z"}})
-    with pytest.raises(ConfigError, match=r"spec\.cutover\.notBefore"):
-        refuse_unsupported_directive(directive)
-    refuse_unsupported_directive(Directive(generation=1))
 
 
 def test_all_defaults_are_built() -> None:

@@ -108,6 +108,12 @@ def test_a_verb_is_a_post_with_the_token(server: Server, tmp_path: Path, verb: s
     assert server.asked == [(f"POST /api/v1/{verb}", "Bearer s3cret", b"{}")]
 
 
+def test_a_cutover_is_withdrawn_by_either_command(server: Server) -> None:
+    server.answers["POST /api/v1/withdraw"] = (200, b"{}")
+    assert server.ferry("cutover", "--withdraw").stdout == "approval withdrawn\n"
+    assert server.asked == [("POST /api/v1/withdraw", None, b"{}")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sent", "told"),
     [

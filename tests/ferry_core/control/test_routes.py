@@ -115,7 +115,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
         ({"paused": True}, (True, True, False)),
         ({"cutover": {"approved": True}}, (False, False, False)),
         ({"cutover": {"mode": "Automatic"}}, (False, False, False)),
-        ({"cutover": {"approved": True, "notAfter": "2030-01-01T00:00:00Z"}}, (False, True, False)),
+        ({"cutover": {"approved": True, "notAfter": "soon"}}, (False, True, False)),
         ({"cutover": {"mode": "Scheduled"}}, (False, True, False)),
         ({"cutover": {"approved": True, "maxAttempts": 0}}, (False, True, False)),
         ({"cutover": {"approved": True}, "paused": True, "aborted": True}, (True, False, True)),

@@ -182,6 +182,9 @@ def test_the_line_is_that_of_the_field(tmp_path: Path) -> None:
         ("spec.copy.workers", True, "must be a whole number, not the boolean true"),
         ("spec.cutover.notBefore", "tomorrow", "a time with its zone"),
         ("spec.cutover.notBefore", "2026-12-01T02:00:00", "a time with its zone"),
+        ("spec.cutover.notBefore", "2026-12-01T02:00Z", "a time with its zone"),
+        ("spec.cutover.notAfter", 1764554400, "a time with its zone"),
+        ("spec.cutover.notAfter", "2026-12-32T02:00:00Z", "a time with its zone"),
         ("spec.acknowledge", ["Everything"], "spec.acknowledge[0] must be one of"),
         ("spec.source.host", "", "spec.source.host: must not be empty"),
         ("apiVersion", "mysqlferry.io/v1", "must be one of mysqlferry.io/v1alpha1"),
@@ -215,9 +218,9 @@ def test_a_misspelt_field_is_not_also_missing(tmp_path: Path) -> None:
 
 
 def test_a_field_that_is_not_supported_yet(tmp_path: Path) -> None:
-    error = refusal(spoilt(tmp_path, "spec.cutover.notBefore", "2026-12-01T02:00:00Z"))
+    error = refusal(spoilt(tmp_path, "spec.cutover.sourceLock", "LockTables"))
     assert error.reason == "NotBuiltYet"
-    assert "spec.cutover.notBefore" in error.message
+    assert "spec.cutover.sourceLock" in error.message
 
 
 def test_two_ferries(tmp_path: Path) -> None:

@@ -339,3 +339,9 @@ def test_a_schema_of_somebody_else_with_our_name_is_refused(pair: Pair, table: s
     assert refused.value.reason == "StateUnusable"
     assert f"mysql_ferry.{table} was not made by mysql-ferry: it lacks " in refused.value.message
     assert "epoch" in refused.value.message
+
+
+def test_a_window_of_the_cutover_that_has_passed(pair: Pair, tables: str) -> None:
+    found = check(pair.source, pair.target, tables, cutover={"notAfter": "2026-01-01T00:00:00Z"})
+    assert "cutover.notAfter" in told(found, Status.WARNING)["WindowMissed"]
+    assert "WindowMissed" not in told(check(pair.source, pair.target, tables), Status.WARNING)

@@ -158,6 +158,13 @@ class FakeOperations:
     def keep_lock(self, seconds: float) -> None:
         self._call(f"keep lock {seconds:g}")
 
+    def late_rows(self) -> list[str]:
+        return ["shop.t: 1 row (id=7)"]
+
+    def stop_keeping_lock(self) -> list[str]:
+        self._call("stop keeping lock")
+        return self._run.waiting_writers
+
     def watched_end(self) -> WatchedEnd:
         self._call("watched end")
         return FakeEnd(self._run)
@@ -261,6 +268,8 @@ class FakeRun:
         self.lag: float | None = 0.1
         self.behind = 0
         """For how many ticks after the window of the watch its end is not read."""
+        self.waiting_writers: list[str] = []
+        """Statements that wait for the lock when the watch ends."""
         self.silent = False
         """Whether nothing arrives from the source any more."""
         self.attempts: list[AttemptOutcome] = []

@@ -118,8 +118,10 @@ def test_the_same_request_to_the_next_process_is_not_new(first: str, cutover: di
         [directive(), directive(approved=True)],
         [directive(approved=True), directive(), directive(approved=True)],
         [directive(approved=True, max_attempts=2)],
+        [directive(approved=True, not_before="2026-12-01T02:00:00Z")],
+        [directive(approved=True, not_after="2026-12-01T02:00:00Z")],
     ],
-    ids=["withdrawn and granted", "granted, withdrawn and granted", "more attempts"],
+    ids=["withdrawn and granted", "granted, withdrawn and granted", "more attempts", "other start", "other end"],
 )
 def test_a_new_request_after_a_restart_begins_a_new_series(first: str, said: list[Directive]) -> None:
     wanted = held()

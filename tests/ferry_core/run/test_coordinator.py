@@ -46,7 +46,7 @@ def test_from_validation_to_the_end_of_the_watch(make_run: MakeRun) -> None:
     assert [call for call in run.operations.calls if call != "copy"] == [
         *("empty", "pace 4", "stream", "make readable", "foreign keys", "new tables", "objects"),
         *("verify", "new tables", "new tables", "definitions", "objects", "attempt 1 within 10s", "finish objects"),
-        *("stop writing", "new tables", "keep lock 30", "watched end"),
+        *("stop writing", "new tables", "keep lock 30", "stop keeping lock", "watched end", "stop keeping lock"),
     ]
     assert run.operations.closed
     assert run.checkpoints.saved[-1] == ("Completed", 1)
@@ -101,6 +101,15 @@ def changed(table: str) -> DataError:
     error = DataError(Reason.SCHEMA_CHANGED, f"{table} was altered")
     error.changed = frozenset({table})
     return error
+
+
+def test_statements_that_waited_for_the_lock_are_reported_when_it_ends(make_run: MakeRun) -> None:
+    """What they write after that is not on the target."""
+    for watch_for in ("0s", "30s"):
+        run = make_run(watchFor=watch_for)
+        run.waiting_writers = ["connection 5 (app@web1): INSERT INTO t"]
+        assert run.run() is ExitCode.DATA
+        assert run.condition(Condition.STALLED) == ("True", "SourceWrittenAfterCutover")
 
 
 NULL = KeyUnusable(Reason.KEY_HAS_NULL, "a row has NULL", "shop.t")

@@ -7,11 +7,14 @@ import pytest
 
 from ferry_core.api.directive import Directive
 from ferry_core.api.report import Stage
+from ferry_core.cutover.gates import MissingGate
 from ferry_core.errors import ConnectionLost, DataError, OtherServer
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.reasons import Reason
 from ferry_core.run import decisions
 from ferry_core.run.decisions import Facts, Next
+
+EARLY, MISSED = MissingGate(Reason.OUTSIDE_WINDOW, "early"), MissingGate(Reason.WINDOW_MISSED, "late")
 
 
 def wanted(*, paused: bool = False, **cutover: Any) -> DesiredState:
@@ -50,6 +53,8 @@ def test_steps_get_a_moment_to_end_by_themselves() -> None:
         ({"caught_up": False, "lag_too_new": True}, [Reason.LAG_UNKNOWN]),
         ({"proven": False, "paused": True}, [Reason.VERIFICATION_PENDING, Reason.PAUSED_BY_USER]),
         ({"too_slow": "too slow", "paused": True}, [Reason.WHOLE_TABLE_TOO_SLOW, Reason.PAUSED_BY_USER]),
+        ({"outside_window": EARLY, "paused": True}, [Reason.PAUSED_BY_USER, Reason.OUTSIDE_WINDOW]),
+        ({"outside_window": MISSED, "copied": False}, [Reason.WINDOW_MISSED, Reason.COPYING]),
         (
             {"lag": None, "caught_up": False, "copied": False, "proven": False, "paused": True},
             [Reason.COPYING, Reason.LAG_UNKNOWN, Reason.VERIFICATION_PENDING, Reason.PAUSED_BY_USER],

@@ -1,0 +1,223 @@
+"""``sourceLock: LockTables``: a READ lock on the selected tables of the source; other tables are written on.
+
+The lock belongs to one session and ends with it. So nothing outlives a copier that dies: the session is pinged every
+second, and the server ends one that is silent for the deadline and a little longer. The same makes it fragile: whoever
+kills the session, or restarts the source, allows writes. That is noticed by ``held``, right before the cutover is
+recorded.
+
+Writers do not get an error, they wait. They would write to the source when the lock ends, also after the cutover: so
+the lock stays while the run watches the source, and whoever still waits at its end is named (``stop_keeping``).
+
+Measured on both families: LOCK TABLES waits for open transactions that have changed one of the tables, until they are
+visible and in the binlog; for prepared XA transactions; and for DDL. It takes the tables' locks one after another, so
+writers of the first ones queue while it waits for the last. Writes through views and triggers wait too. A session keeps
+its advisory locks. As with ``source_lock``, the session takes a named lock first, by which a successor ends it.
+"""
+
+import logging
+import math
+import re
+import threading
+from collections.abc import Callable, Collection, Mapping
+
+from ferry_core.cutover.killing import ANSWER_SECONDS, Killer, end_connections
+from ferry_core.cutover.source_lock import LOCK_KIND, Check, Released
+from ferry_core.cutover.write_block import WriteBlock
+from ferry_core.errors import FerryError, LockConflict, RetriableError
+from ferry_core.mysql.advisory_lock import AdvisoryLock
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.processes import processes
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
+from ferry_core.tables.table import TableName
+from ferry_core.text import counted
+
+log = logging.getLogger(__name__)
+
+LOCK_TABLES = "LockTables"
+SILENT_SECONDS = 5
+"""How much longer than the deadline the server waits for a ping."""
+PING_SECONDS = 1.0
+_WAITING = ("Waiting for table metadata lock", "Waiting for table level lock")
+
+
+class TableLock:
+    """A ``SourceLock``. ``tables`` are asked for at each attempt; ``owner`` is the Ferry's uid."""
+
+    outlives_run = False
+
+    def __init__(self, login: Callable[[], Endpoint], tables: Callable[[], Collection[TableName]], owner: str) -> None:
+        self.block = WriteBlock()
+        self.caution = ""
+        self._login = login
+        self._tables = tables
+        plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
+        self._marker = f"/* mysql-ferry source lock {plain} */"
+        self._own = AdvisoryLock(f"ferry-source-lock:{plain}"[:64])
+        self._session: Session | None = None
+        self._using = threading.Lock()
+        self._over = threading.Event()
+
+    def begin(self, seconds: float, check_cancelled: Check = bool) -> None:  # noqa: ARG002 - the protocol's
+        """Several Ferries may lock tables of one source at the same time."""
+        with self._open() as session:
+            self._kill_leftovers(session)
+
+    def keep(self, seconds: float) -> None:
+        """The pings keep it."""
+
+    def intent(self, seconds: float) -> dict[str, str]:  # noqa: ARG002 - the protocol's
+        return {LOCK_KIND: LOCK_TABLES}
+
+    def acquire(self, deadline_seconds: float, confirm: Check = bool, check_cancelled: Check = bool) -> None:
+        silent = math.ceil(deadline_seconds) + SILENT_SECONDS
+        timeouts = {"lock_wait_timeout": str(math.ceil(deadline_seconds) + 1), "wait_timeout": str(silent)}
+        with self._open() as control:
+            self._kill_leftovers(control)
+            session = self._session = self._open(deadline_seconds, timeouts)  # from here on whoever unlocks ends it
+            try:
+                self._enrol(session)
+                confirm()
+            except BaseException:
+                self.end()
+                raise
+            self.block.begins()
+            try:
+                with Killer(control, session.connection_id, deadline_seconds, check_cancelled) as killer:
+                    session.execute(self._statement())
+            except FerryError as error:
+                self._undo(error)
+                raise killer.failure(error, self._where) from error
+            if delayed := _delayed_rows(control):
+                self.unlock()
+                raise LockConflict(
+                    Reason.SOURCE_LOCK_TIMEOUT,
+                    f"{self._where}: {counted(delayed, 'row')} of INSERT DELAYED are acknowledged and not written yet",
+                )
+        self._over.clear()
+        threading.Thread(target=self._ping, args=(session,), name="table-lock", daemon=True).start()
+
+    def _enrol(self, session: Session) -> None:
+        if not self._own.take(session, 1):
+            raise RetriableError(Reason.SOURCE_LOCK_FAILED, f"{self._where}: another run is stopping its writes")
+
+    def _statement(self) -> str:
+        names = sorted({name.sql for name in self._tables()})
+        return f"LOCK TABLES {self._marker} {', '.join(f'{name} READ' for name in names)}"
+
+    def held(self) -> bool:
+        session = self._session
+        return session is not None and self._answers(session)
+
+    def open_xa_writers(self, session: Session) -> list[str]:  # noqa: ARG002 - the protocol's
+        """The lock has waited for those that have changed a selected table, and the others cannot any more."""
+        return []
+
+    def unlock(self) -> None:
+        self._over.set()
+        if (session := self._session) is not None:
+            # By another session: this one may hang in its statement.
+            with self._open() as fresh:
+                end_connections(fresh, lambda process: process.ident == session.connection_id)
+            session.abort()  # a ping that waits for an answer ends
+            session.close()
+            self._session = None
+            log.warning("%s: the tables are unlocked", self._where)
+        self.block.ends()
+
+    def release(self, stored: Mapping[str, str]) -> Released:  # noqa: ARG002 - the protocol's
+        with self._open() as session:
+            self._kill_leftovers(session)
+        self.block.ends()
+        return Released.ALLOWED
+
+    def stop_keeping(self) -> list[str]:
+        waiting: list[str] = []
+        if self._session is None:
+            return waiting
+        try:
+            with self._open() as session:
+                waiting = [
+                    f"connection {process.ident} ({process.user}@{process.host}, {process.statement.split()[0][:20]} "
+                    f"for {process.seconds} s)"
+                    for process in processes(session)
+                    if process.state.startswith(_WAITING) and process.statement.strip()
+                ]
+        except FerryError as error:
+            log.warning("%s: who waits for the locked tables is not known: %s", self._where, error)
+        self.end()
+        return waiting
+
+    def end(self) -> None:
+        """The server unlocks the tables of a session that ends."""
+        self._over.set()
+        if (session := self._session) is not None:
+            session.abort()
+            session.close()
+            self._session = None
+
+    def by_hand(self, stored: Mapping[str, str]) -> str:  # noqa: ARG002 - the protocol's
+        session = self._session
+        which = "the connection that runs LOCK TABLES there" if session is None else f"{session.connection_id} there"
+        return (
+            f"{self._where}: KILL {which}; without that, the server ends the lock by itself once it has not heard of "
+            f"this copier for cutover.deadline plus {SILENT_SECONDS} s"
+        )
+
+    def _ping(self, session: Session) -> None:
+        """In a thread of its own, for as long as the lock is to be held."""
+        while not self._over.wait(PING_SECONDS):
+            if not self._answers(session):
+                return
+
+    def _answers(self, session: Session) -> bool:
+        with self._using:
+            try:
+                return session.number("SELECT 1") == 1
+            except FerryError as error:
+                if not self._over.is_set():
+                    log.warning("%s: the session that locks the tables is lost: %s", self._where, error)
+                return False
+
+    def _undo(self, error: FerryError) -> None:
+        try:
+            self.unlock()
+        except FerryError as trouble:
+            raise RetriableError(
+                Reason.SOURCE_MAY_BE_LOCKED,
+                f"{self._where}: the attempt to lock the tables failed ({error}) and could not be undone ({trouble}); "
+                f"the server undoes it after {SILENT_SECONDS} s more than cutover.deadline",
+            ) from error
+
+    def _kill_leftovers(self, session: Session) -> None:
+        """End sessions of this owner that another run has left behind, and wait until they are gone."""
+        ours = None if self._session is None else self._session.connection_id
+        theirs = self._own.holder(session)
+        end_connections(
+            session,
+            lambda process: (
+                process.ident not in (ours, session.connection_id)
+                and (process.ident == theirs or self._marker in process.statement)
+            ),
+        )
+
+    @property
+    def _where(self) -> str:
+        return self._login().where
+
+    def _open(self, extra_seconds: float = 0, settings: Mapping[str, str] | None = None) -> Session:
+        return Session(
+            self._login(),
+            Purpose.CONTROL,
+            connect_timeout=ANSWER_SECONDS,
+            read_timeout=ANSWER_SECONDS + extra_seconds,
+            extra=settings,
+        )
+
+
+def _delayed_rows(session: Session) -> int:
+    """Rows that MariaDB's INSERT DELAYED has acknowledged: the lock keeps them from the table, and its end does not."""
+    if session.flavor is Flavor.MYSQL:
+        return 0
+    return sum(int(row[1] or 0) for row in session.query("SHOW GLOBAL STATUS LIKE 'Not_flushed_delayed_rows'"))

@@ -1,0 +1,199 @@
+"""``sourceLock: Webhook``: a call of the user's stops writes on the source, and another one allows them again.
+
+What is sent and what the other side must do is in docs/webhooks.md. The parts that make this safe:
+
+- Both calls name the attempt by a ``lockId`` that is recorded in the lease before the first call, with the address that
+  allows writes again. So a later run, whatever its manifest says, undoes the right lock.
+- A lock whose answer is lost may have been taken. Every attempt that has sent the call and fails sends the other one.
+- A call that is still on its way from a dead copier cannot be stopped. The other side ignores a lock whose ``lockId``
+  was unlocked before, and an unlock of a lock that is not the current one.
+- The cutover mutex keeps the attempts of several Ferries apart, and a run that has lost it asks the lease before it
+  allows writes (``unlocking``).
+
+Whether writes have really stopped is not visible here: as with ``None``, changes that arrive later fail the attempt, or
+are reported after it.
+"""
+
+import json
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from ferry_core.api.cutover import TokenRef, Webhook
+from ferry_core.cutover.killing import ANSWER_SECONDS, end_connections
+from ferry_core.cutover.mutex import CutoverMutex
+from ferry_core.cutover.source_lock import LOCK_KIND, Check, Released
+from ferry_core.cutover.write_block import WriteBlock
+from ferry_core.errors import FerryError, RetriableError
+from ferry_core.http_post import PostFailed, post
+from ferry_core.mysql.advisory_lock import AdvisoryLock
+from ferry_core.mysql.endpoint import Endpoint
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
+
+log = logging.getLogger(__name__)
+
+WEBHOOK = "Webhook"
+_ID, _URL = "lockId", "unlockUrl"
+_PAUSE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class WebhookCalls:
+    """How to call. ``unlock`` is None in a manifest that has no webhooks (any more)."""
+
+    lock: Webhook | None
+    unlock: Webhook | None
+    ferry: Mapping[str, str]
+    """Who calls: namespace, name, uid."""
+    token: Callable[[TokenRef], str]
+    """Reads the Secret again at each call."""
+
+    def send(
+        self, hook: Webhook, body: Mapping[str, object], seconds: float, check: Check = bool, *, insists: bool = False
+    ) -> None:
+        """Raises RetriableError WebhookFailed once all retries have failed. ``insists``: repeat a refused call too."""
+        action = body["action"]
+        headers = {"Idempotency-Key": f"{body[_ID]}-{action}", "User-Agent": "mysql-ferry"}
+        end = time.monotonic() + seconds
+        raw = json.dumps({"apiVersion": "mysqlferry.io/v1alpha1", **body, "ferry": dict(self.ferry)}).encode()
+
+        def once() -> None:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise PostFailed("no time is left", may_pass=False)
+            authorized = headers | self._authorization(hook)
+            post(hook.url, raw, authorized, min(float(hook.timeout), left))
+
+        def pause(wait: float) -> None:
+            until = time.monotonic() + wait
+            while time.monotonic() < until:
+                check()
+                threading.Event().wait(_PAUSE_SECONDS)
+
+        retrying = Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, PostFailed) and (insists or error.may_pass)),
+            stop=stop_after_attempt(hook.retries + 1),
+            wait=wait_exponential_jitter(multiplier=0.2, max=2.0, jitter=0.1),
+            sleep=pause,
+            reraise=True,
+        )
+        try:
+            retrying(once)
+        except PostFailed as error:
+            tried = retrying.statistics.get("attempt_number", 1)
+            often = f" (tried {tried} times)" if tried > 1 else ""
+            raise RetriableError(
+                Reason.WEBHOOK_FAILED, f"cutover.webhooks.{action} {_shown(hook.url)}: {error.message}{often}"
+            ) from error
+
+    def _authorization(self, hook: Webhook) -> dict[str, str]:
+        if hook.token_secret_ref is None:
+            return {}
+        try:
+            return {"Authorization": f"Bearer {self.token(hook.token_secret_ref)}"}
+        except FerryError as error:
+            raise RetriableError(Reason.WEBHOOK_FAILED, error.message) from error
+
+
+class WebhookLock:
+    """A ``SourceLock``. ``login`` opens the session that holds the cutover mutex; ``owner`` is the Ferry's uid."""
+
+    outlives_run = True
+
+    def __init__(self, login: Callable[[], Endpoint], calls: WebhookCalls, owner: str) -> None:
+        self.block = WriteBlock()
+        self.caution = ""
+        self._login = login
+        self._calls = calls
+        plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
+        self._mutex = CutoverMutex(self._open, AdvisoryLock(f"ferry-source-turn:{plain}"[:64]))
+        self._stored: Mapping[str, str] = {}
+        self._sent = self._locked = False
+
+    def begin(self, seconds: float, check_cancelled: Check = bool) -> None:
+        with self._open() as session:
+            theirs = self._mutex.holder(session)
+            if theirs != self._mutex.connection_id:
+                end_connections(session, lambda process: process.ident == theirs)
+        if not self._mutex.acquire(seconds, check_cancelled):
+            raise RetriableError(
+                Reason.SOURCE_LOCK_BUSY, f"{self._login().where}: another Ferry is cutting over from this source"
+            )
+
+    def keep(self, seconds: float) -> None:
+        self._mutex.keep(seconds)
+
+    def stop_keeping(self) -> list[str]:
+        return []
+
+    def end(self) -> None:
+        self._mutex.release()
+
+    def intent(self, seconds: float) -> dict[str, str]:  # noqa: ARG002 - the protocol's
+        unlock = self._calls.unlock
+        assert unlock is not None, "validated"
+        self._stored = {LOCK_KIND: WEBHOOK, _ID: uuid.uuid4().hex, _URL: unlock.url}
+        return dict(self._stored)
+
+    def acquire(self, deadline_seconds: float, confirm: Check = bool, check_cancelled: Check = bool) -> None:
+        """On failure the attempt calls ``unlock``, because the call may have been successful."""
+        assert self._calls.lock is not None, "validated"
+        confirm()
+        self._mutex.ping()
+        self._sent = True
+        self.block.begins()
+        body = self._body("lock", self._stored) | {"deadlineSeconds": round(deadline_seconds, 1)}
+        self._calls.send(self._calls.lock, body, deadline_seconds, check_cancelled)
+        self._locked = True
+
+    def held(self) -> bool:
+        return self._locked and self._mutex.held()
+
+    def open_xa_writers(self, session: Session) -> list[str]:  # noqa: ARG002 - the protocol's
+        return []
+
+    def unlock(self) -> None:
+        if self._sent:
+            self._mutex.use(self._unlock_as_holder)
+        self.block.ends()
+
+    def _unlock_as_holder(self, session: Session) -> None:
+        session.query("SELECT 1")  # a successor has ended the session before it called anything
+        self._allow(self._stored)
+
+    def release(self, stored: Mapping[str, str]) -> Released:
+        self._allow(stored)
+        self.block.ends()
+        return Released.ALLOWED
+
+    def _allow(self, stored: Mapping[str, str]) -> None:
+        hook = self._calls.unlock or Webhook(url=stored[_URL])
+        seconds = (float(hook.timeout) + 2.0) * (hook.retries + 1)
+        self._calls.send(hook, self._body("unlock", stored), seconds, insists=True)
+        self._sent = self._locked = False
+        log.warning("%s: writes are allowed again by cutover.webhooks.unlock", self._login().where)
+
+    def _body(self, action: str, stored: Mapping[str, str]) -> dict[str, object]:
+        source = self._login()
+        return {"action": action, _ID: stored[_ID], "source": {"host": source.host, "port": source.port}}
+
+    def by_hand(self, stored: Mapping[str, str]) -> str:
+        unlock = self._calls.unlock
+        url = stored.get(_URL) or (unlock.url if unlock is not None else "cutover.webhooks.unlock")
+        which = f" for lockId {stored[_ID]}" if _ID in stored else ""
+        return f"{self._login().where}: by what {_shown(url)} does{which}"
+
+    def _open(self) -> Session:
+        return Session(self._login(), Purpose.CONTROL, connect_timeout=ANSWER_SECONDS, read_timeout=ANSWER_SECONDS)
+
+
+def _shown(url: str) -> str:
+    """Without what may be a password."""
+    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]
