@@ -22,6 +22,7 @@ from ferry_core.reasons import Reason
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run import decisions
 from ferry_core.run.attempts import AttemptSeries
+from ferry_core.run.copy_again import changes_named, to_copy_again
 from ferry_core.run.decisions import Next
 from ferry_core.run.phases import Exit, exit_by, follow
 from ferry_core.run.readiness import missing_gates
@@ -77,14 +78,8 @@ class Coordinator:
             under_way=self._under_way,
             let_in=self._startup.let_in,
             start_undone=self._startup.start_undone,
-            copies_again=bool(self._changed(error)),
+            changed=to_copy_again(error, self._startup, self._started),
         )
-
-    def _changed(self, error: BaseException) -> frozenset[str]:
-        """Ids of the tables to copy again because of ``error``."""
-        recorded = self._started is not None and self._started.recorded
-        copies_again = self._startup.copies_again and not recorded
-        return error.changed if copies_again and isinstance(error, DataError) else frozenset()
 
     @property
     def _under_way(self) -> bool:
@@ -92,7 +87,8 @@ class Coordinator:
 
     def _run_once(self) -> ExitCode:
         try:
-            return follow(self)
+            with changes_named(self._startup, lambda: self._started):
+                return follow(self)
         except BaseException as error:
             self._leave(error)
             raise
@@ -112,8 +108,9 @@ class Coordinator:
         operations.stop()
         if isinstance(error, KeyUnusable):
             self._started.checkpoints.give_up_key(error.table)
-        changed = self._changed(error) if self._started.streams else ()
+        changed = to_copy_again(error, self._startup, self._started) if self._started.streams else ()
         if changed:
+            self._restarts.copied(self._started.checkpoints.state)
             self._started.checkpoints.copy_again(operations.depending_on(changed))
         if row.stores_checkpoint or changed:
             self._started.checkpoints.save_now_if_possible()

@@ -8,7 +8,8 @@ changed one up to its new start, and with them what they say about rows of other
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ferry_core.checkpoint.state import RunState, TableState
@@ -21,12 +22,35 @@ from ferry_core.schema.cascades import Cascade
 
 if TYPE_CHECKING:
     from ferry_core.run.setup import RunContext
+    from ferry_core.run.started import Started, Startup
 
 log = logging.getLogger(__name__)
 
 GONE_SECONDS = 30.0
 """How long a selected table may be away: it may be renamed, and then renamed back, or loaded again."""
 LOOK_SECONDS = 0.5
+
+
+def to_copy_again(error: BaseException, startup: "Startup", run: "Started | None") -> frozenset[str]:
+    """Ids of the tables to copy again because of ``error``; none once the cutover is recorded."""
+    wanted = startup.copies_again and not (run is not None and run.recorded)
+    return error.changed if wanted and isinstance(error, DataError) else frozenset()
+
+
+@contextmanager
+def changes_named(startup: "Startup", started: Callable[[], "Started | None"]) -> Iterator[None]:
+    """Raise SchemaChanged for an error that a changed definition explains.
+
+    A statement may meet the new definition before the stream shows the change.
+    """
+    try:
+        yield
+    except (DataError, ConfigError) as error:
+        run = started()
+        named = isinstance(error, DataError) and error.changed
+        if startup.copies_again and run is not None and not run.recorded and not named:
+            run.operations.definitions_read()
+        raise
 
 
 def with_children(changed: Collection[str], cascades: Iterable[Cascade]) -> frozenset[str]:

@@ -328,7 +328,7 @@ class DataOperations:
                 refuse_changed(source, context.ferry.spec.tables, context.tables, SINCE_THE_START)
                 rebuilt = self._rebuilds.look(source)
         except RetriableError as error:
-            log.warning("definitions could not be read before the attempt: %s", error)
+            log.warning("definitions could not be read: %s", error)
             return False
         if self._parts.verifier is not None:
             for move in rebuilt:

@@ -175,6 +175,62 @@ def test_a_table_changed_while_the_run_was_stopped(cli: FerryCli) -> None:
         assert "is copied again" in process.log.read_text()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["ALTER TABLE late MODIFY v VARCHAR(40)", "UPDATE late SET v = REPEAT('x', 40)"],
+        ["ALTER TABLE late DROP COLUMN v"],
+    ],
+)
+def test_a_statement_that_meets_the_new_definition_before_the_stream_does(cli: FerryCli, change: list[str]) -> None:
+    source, schema = cli.pair.source, cli.schema
+    source.execute(
+        f"CREATE TABLE `{schema}`.late (id INT PRIMARY KEY, v VARCHAR(20))",
+        f"INSERT INTO `{schema}`.late SELECT id, v FROM `{schema}`.other",
+    )
+    cli.spec["throttle"] = {"maxRowsPerSecond": 300}
+    with cli.process() as process:
+        process.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 300)
+        source.execute(f"USE `{schema}`", "SET SESSION sql_log_bin = 0", *change)
+        wait_until(lambda: copies(process), "the table is copied again")
+        process.wait_stage("Copying")
+        process.post("throttle", {"maxRowsPerSecond": None})
+        cut_over(cli, process)
+
+
+def test_a_change_that_a_start_finds_is_recorded_before_the_table_is_dropped(cli: FerryCli) -> None:
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
+    with Proxy(target.host, target.port) as proxy:
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        with cli.process() as process:
+            process.start().wait_stage(*STREAMING)
+            process.kill()
+            source.execute(f"USE `{schema}`", "SET SESSION sql_log_bin = 0", "ALTER TABLE t ADD COLUMN w INT")
+            proxy.hold(f"DROP TABLE IF EXISTS `{schema}`.`t`".encode())
+            process.start()
+            proxy.wait_held()
+            process.kill()
+            assert not cli.stored()["tables"][f"{schema}.t"]["started"]
+            proxy.release()
+            source.execute(f"USE `{schema}`", "SET SESSION sql_log_bin = 0", "ALTER TABLE t DROP COLUMN w")
+            process.start()
+            cut_over(cli, process)
+
+
+def test_a_start_after_the_cutover_does_not_mind_later_changes_of_the_source(cli: FerryCli) -> None:
+    source, schema = cli.pair.source, cli.schema
+    cli.spec["cutover"] |= {"sourceLock": "None"}
+    with cli.process() as process:
+        process.start()
+        cut_over(cli, process)
+        source.execute(f"ALTER TABLE `{schema}`.t ADD COLUMN w INT")
+        process.start()
+        ended = Ended(process.wait_end(), "", process.log.read_text())
+    assert ended.code == 0, ended
+    assert "is copied again" not in ended.stderr
+    assert "was cut over already" in ended.stderr
+
+
 def test_a_table_changed_outside_of_the_binlog_is_found_before_the_attempt(cli: FerryCli) -> None:
     source, schema = cli.pair.source, cli.schema
     with cli.process() as process:

@@ -97,6 +97,19 @@ def test_an_error_that_names_no_changed_table_ends_the_run(make_run: MakeRun) ->
     assert not run.copied_again
 
 
+def test_an_error_that_a_changed_definition_explains_has_the_table_copied_again(make_run: MakeRun) -> None:
+    run = make_run()
+    run.startup.copies_again = True
+
+    def fail() -> None:
+        run.failing["definitions"] = changed("shop.t")
+        run.planned.append(DataError(Reason.TABLE_NOT_AS_KNOWN, "Data too long for column"))
+
+    run.during[Stage.COPYING] = fail
+    assert run.run() is ExitCode.DONE
+    assert run.copied_again == ["shop.t", "shop.child"]
+
+
 def changed(table: str) -> DataError:
     error = DataError(Reason.SCHEMA_CHANGED, f"{table} was altered")
     error.changed = frozenset({table})

@@ -5,12 +5,13 @@ import threading
 import pytest
 
 from ferry_core.api.directive import Directive
+from ferry_core.checkpoint.state import RunState, TableState
 from ferry_core.errors import ConnectionLost, DataError, FerryError, LockConflict, RetriableError, ServerRestarted
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
 from ferry_core.reasons import Reason
 from ferry_core.run import restart_policy
-from ferry_core.run.restart_policy import MOST_ALTERATIONS, MOST_RESTARTS, WITHIN_SECONDS, RestartPolicy
+from ferry_core.run.restart_policy import MOST_ALTERATIONS, MOST_COPIES, MOST_RESTARTS, WITHIN_SECONDS, RestartPolicy
 
 LOST = ConnectionLost(Reason.CONNECTION_LOST, "source: gone")
 RESTARTED = ServerRestarted(Reason.SERVER_RESTARTED, "source was restarted")
@@ -94,3 +95,25 @@ def test_altered_tables_are_validated_again_a_few_times_if_the_start_was_undone(
     assert all(allowed(decision, undone=True) for _ in range(MOST_ALTERATIONS))
     assert not allowed(decision, undone=True)
     assert not allowed(RestartPolicy(120), undone=False)
+
+
+def test_a_table_that_never_becomes_complete_is_not_copied_again_for_ever() -> None:
+    decision = RestartPolicy(120)
+    for number in range(MOST_COPIES):
+        error = DataError(Reason.SCHEMA_CHANGED, "altered")
+        assert decision.allow(error, under_way=True, let_in=True, changed={"shop.t"})
+        assert ("copied again" in error.message) is (number > 0)
+    assert decision.allow(DataError(Reason.SCHEMA_CHANGED, "altered"), under_way=True, let_in=True, changed={"shop.u"})
+    last = DataError(Reason.SCHEMA_CHANGED, "altered")
+    assert not decision.allow(last, under_way=True, let_in=True, changed={"shop.t", "shop.u"})
+    assert f"shop.t was copied again {MOST_COPIES} times and never became complete" in last.message
+
+
+def test_a_table_that_becomes_complete_in_between_is_copied_again_however_often_it_changes() -> None:
+    decision = RestartPolicy(120)
+    state = RunState(ferry_uid="u", ferry_name="n", source_id="s", selection="")
+    state.tables = {"shop.t": TableState(started=True, walked=True)}
+    for _ in range(2 * MOST_COPIES):
+        error = DataError(Reason.SCHEMA_CHANGED, "altered")
+        assert decision.allow(error, under_way=True, let_in=True, changed={"shop.t"})
+        decision.copied(state)
