@@ -74,17 +74,20 @@ def still_as_validated(
     return AlteredTables(context.connections.source_control, spec.tables, visibility, end_of_binlog(source))
 
 
-def rediscovered(source: Session, selection: Tables, state: RunState, *, copies_again: bool = False) -> Rediscovered:
+def rediscovered(
+    source: Session, selection: Tables, state: RunState, *, copies_again: bool = False, compares: bool = True
+) -> Rediscovered:
     """The tables that a run began with, each with the key that it had.
 
     Raises SchemaChanged if one has changed since the last checkpoint; with ``copies_again`` the state forgets it.
+    ``compares`` is False after the cutover: nothing depends on the source's definitions any more.
     """
     since = "while this Ferry was not running"
     again = rediscover(source, selection, state.tables)
     changed = {
         table: f"it is now {printable(table.definition)}"
         for table in again.found.tables
-        if (known := state.tables[table.id].definition) and known != digest(table)
+        if compares and (known := state.tables[table.id].definition) and known != digest(table)
     }
     if changed and not copies_again:
         raise _schema_changed(source, changed, since)

@@ -104,6 +104,11 @@ class RunContext:
         return self.ferry.spec.schema_.on_change is OnSchemaChange.RECOPY
 
     @property
+    def forgets(self) -> bool:
+        """Whether there are tables to copy again."""
+        return self.state is not None and any(not table.started for table in self.state.tables.values())
+
+    @property
     def dropped_again(self) -> Collection[str]:
         """Ids of tables to copy again that this Ferry has created: it drops them and creates them once more."""
         if self.state is None or self.ferry.spec.schema_.create is not CreateTables.IF_MISSING:
@@ -239,7 +244,7 @@ def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Disc
     if state is None or not state.tables:
         found = _found_by_index(source, None, _as_specified(context, source, explore(source, selection)))
         return replace(context, tables=found.tables), found
-    again = rediscovered(source, selection, state, copies_again=context.copies_again)
+    again = rediscovered(source, selection, state, copies_again=context.copies_again, compares=not context.was_cut_over)
     found = _found_by_index(source, state, _as_specified(context, source, again.found))
     if context.was_cut_over:
         return replace(context, tables=found.tables), found

@@ -188,6 +188,8 @@ class RunStartup:
             fence.record(phase=Phase.ABORTED.value)
             raise Terminated(Reason.ABORTED, "aborted: nothing is copied, the target is kept")
         self._leave_if_asked()
+        if context.forgets:  # recorded before anything of these tables is dropped or emptied
+            self._save(context, fence)
         with self._connections.source_control() as source, self._connections.target() as target:
             if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
                 creation = Creation(partial(self._keep_planned, context, fence), self._created.append)
