@@ -39,7 +39,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> N
         raise PostFailed(f"its certificate is not accepted: {error.verify_message}", may_pass=False) from error
     except (OSError, HTTPException, ValueError) as error:  # ValueError: the timer closed the socket
         late = over.is_set() or isinstance(error, TimeoutError)
-        problem = f"no answer within {timeout:g} s" if late else str(error) or type(error).__name__
+        problem = f"no answer within {timeout:g} s" if late else _problem(error)
         raise PostFailed(problem, may_pass=True) from error
     finally:
         timer.cancel()
@@ -47,6 +47,12 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> N
     if not 200 <= status < 300:
         shown = " ".join(text.split())[:_SHOWN_CHARACTERS]
         raise PostFailed(f"HTTP {status}{': ' if shown else ''}{shown}", may_pass=status >= 500 or status in _LATER)
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, ValueError):  # its text may repeat a header, and so a token
+        return "the request could not be written: its token or host name has characters that HTTP forbids"
+    return str(error) or type(error).__name__
 
 
 def _connection(parts: SplitResult, timeout: float) -> HTTPConnection:

@@ -19,6 +19,7 @@ from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
 _POLL_SECONDS = 0.002
+_ASK_SECONDS = 0.02
 
 Wait = Callable[[Callable[[float], bool]], bool]
 """Calls the given function with the time until which it may wait, again and again: True once the function returns True,
@@ -46,7 +47,13 @@ def stream_to_end(control: Session, stream: SourceStream, buffer: ChangeBuffer, 
     if not wait(lambda until: _reached(stream, end, until)):
         raise late(f"the stream had not reached {end}, the end of the source's binlog")
     seen = buffer.processed.position
-    if not _has_read(control, stream, seen):
+
+    # Where only some tables are locked, a commit on another one may be in the binlog a while before it is executed.
+    def has_read() -> bool:
+        return _has_read(control, stream, seen)
+
+    # Where only some tables are locked, a commit on another one may be in the binlog a while before it is executed.
+    if not (wait(lambda until: _soon(until, has_read)) or has_read()):
         # The dump of a source that was reset continues as if nothing were written any more.
         raise AttemptFailed(
             Reason.SOURCE_HISTORY_LOST,
@@ -67,6 +74,14 @@ def _has_read(control: Session, stream: SourceStream, seen: Position) -> bool:
         return True
     # On MySQL the GTID sets are enough. On MariaDB the source may have logged a lower number out of order at the end.
     return control.flavor is not Flavor.MYSQL and stream.source_has_last_read()
+
+
+def _soon(until: float, asked: Callable[[], bool]) -> bool:
+    while not asked():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(_ASK_SECONDS)
+    return True
 
 
 def _reached(stream: SourceStream, end: BinlogEnd, until: float) -> bool:

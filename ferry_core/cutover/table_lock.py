@@ -117,14 +117,17 @@ class TableLock:
     def unlock(self) -> None:
         self._over.set()
         if (session := self._session) is not None:
-            # By another session: this one may hang in its statement.
-            with self._open() as fresh:
-                end_connections(fresh, lambda process: process.ident == session.connection_id)
-            session.abort()  # a ping that waits for an answer ends
+            session.abort()  # an idle session ends at once, also if waiting writers use up all connections
+            with self._open() as fresh:  # one that hangs in its statement does not
+                end_connections(fresh, lambda process: self._is_own(fresh, process.ident, session.connection_id))
             session.close()
             self._session = None
             log.warning("%s: the tables are unlocked", self._where)
         self.block.ends()
+
+    def _is_own(self, fresh: Session, ident: int, ours: int) -> bool:
+        """After a restart of the server the same id may be an application's."""
+        return ident == ours and self._own.holder(fresh) == ours
 
     def release(self, stored: Mapping[str, str]) -> Released:  # noqa: ARG002 - the protocol's
         with self._open() as session:

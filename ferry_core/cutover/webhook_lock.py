@@ -23,6 +23,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from ferry_core.api.cutover import TokenRef, Webhook
@@ -30,7 +31,7 @@ from ferry_core.cutover.killing import ANSWER_SECONDS, end_connections
 from ferry_core.cutover.mutex import CutoverMutex
 from ferry_core.cutover.source_lock import LOCK_KIND, Check, Released
 from ferry_core.cutover.write_block import WriteBlock
-from ferry_core.errors import FerryError, RetriableError
+from ferry_core.errors import DataError, FerryError, RetriableError
 from ferry_core.http_post import PostFailed, post
 from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.endpoint import Endpoint
@@ -40,7 +41,7 @@ from ferry_core.reasons import Reason
 log = logging.getLogger(__name__)
 
 WEBHOOK = "Webhook"
-_ID, _URL = "lockId", "unlockUrl"
+_ID, _URL, _SECRET, _KEY = "lockId", "unlockUrl", "unlockSecret", "unlockSecretKey"
 _PAUSE_SECONDS = 0.1
 
 
@@ -118,14 +119,18 @@ class WebhookLock:
         self._sent = self._locked = False
 
     def begin(self, seconds: float, check_cancelled: Check = bool) -> None:
-        with self._open() as session:
-            theirs = self._mutex.holder(session)
-            if theirs != self._mutex.connection_id:
-                end_connections(session, lambda process: process.ident == theirs)
+        self._end_older_run()
         if not self._mutex.acquire(seconds, check_cancelled):
             raise RetriableError(
                 Reason.SOURCE_LOCK_BUSY, f"{self._login().where}: another Ferry is cutting over from this source"
             )
+
+    def _end_older_run(self) -> None:
+        """It notices that before it records a cutover."""
+        with self._open() as session:
+            theirs = self._mutex.holder(session)
+            if theirs != self._mutex.connection_id:
+                end_connections(session, lambda process: process.ident == theirs)
 
     def keep(self, seconds: float) -> None:
         self._mutex.keep(seconds)
@@ -139,15 +144,21 @@ class WebhookLock:
     def intent(self, seconds: float) -> dict[str, str]:  # noqa: ARG002 - the protocol's
         unlock = self._calls.unlock
         assert unlock is not None, "validated"
-        self._stored = {LOCK_KIND: WEBHOOK, _ID: uuid.uuid4().hex, _URL: unlock.url}
+        ref = unlock.token_secret_ref
+        token = {} if ref is None else {_SECRET: ref.name, _KEY: ref.key}
+        self._stored = {LOCK_KIND: WEBHOOK, _ID: uuid.uuid4().hex, _URL: unlock.url} | token
         return dict(self._stored)
 
     def acquire(self, deadline_seconds: float, confirm: Check = bool, check_cancelled: Check = bool) -> None:
         """On failure the attempt calls ``unlock``, because the call may have been successful."""
         assert self._calls.lock is not None, "validated"
-        confirm()
-        self._mutex.ping()
-        self._sent = True
+        self._sent = True  # before the last checks: whoever gives up meanwhile calls unlock, so a later lock is ignored
+        try:
+            confirm()
+            self._mutex.ping()
+        except BaseException:
+            self._sent = False
+            raise
         self.block.begins()
         body = self._body("lock", self._stored) | {"deadlineSeconds": round(deadline_seconds, 1)}
         self._calls.send(self._calls.lock, body, deadline_seconds, check_cancelled)
@@ -169,19 +180,35 @@ class WebhookLock:
         self._allow(self._stored)
 
     def release(self, stored: Mapping[str, str]) -> Released:
+        self._end_older_run()
         self._allow(stored)
         self.block.ends()
         return Released.ALLOWED
 
     def _allow(self, stored: Mapping[str, str]) -> None:
-        hook = self._calls.unlock or Webhook(url=stored[_URL])
+        hook = self._recorded(stored)
         seconds = (float(hook.timeout) + 2.0) * (hook.retries + 1)
         self._calls.send(hook, self._body("unlock", stored), seconds, insists=True)
         self._sent = self._locked = False
         log.warning("%s: writes are allowed again by cutover.webhooks.unlock", self._login().where)
 
+    def _recorded(self, stored: Mapping[str, str]) -> Webhook:
+        """The manifest may have another address by now, which knows nothing of this lock and must not see the token."""
+        unlock = self._calls.unlock
+        if unlock is not None and unlock.url == stored.get(_URL):
+            return unlock
+        try:
+            ref = TokenRef(name=stored[_SECRET], key=stored[_KEY]) if _SECRET in stored else None
+            return Webhook(url=stored[_URL], token_secret_ref=ref)
+        except (KeyError, ValidationError) as error:
+            raise DataError(
+                Reason.SOURCE_LOCK_FAILED, f"{self._login().where}: the record of the attempt has no usable {_URL}"
+            ) from error
+
     def _body(self, action: str, stored: Mapping[str, str]) -> dict[str, object]:
         source = self._login()
+        if not stored.get(_ID):
+            raise DataError(Reason.SOURCE_LOCK_FAILED, f"{source.where}: the record of the attempt has no {_ID}")
         return {"action": action, _ID: stored[_ID], "source": {"host": source.host, "port": source.port}}
 
     def by_hand(self, stored: Mapping[str, str]) -> str:

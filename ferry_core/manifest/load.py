@@ -172,7 +172,11 @@ def _endpoint(role: ServerRole, login: _Login, secrets: SecretStore) -> Endpoint
 
 
 def _token(ref: TokenRef, secrets: SecretStore) -> str:
-    return _word(secrets, ref.name, ref.key, "a tokenSecretRef", may_be_empty=False)
+    token = _word(secrets, ref.name, ref.key, "a tokenSecretRef", may_be_empty=False)
+    if not (token.isascii() and token.isprintable()):
+        where = f"key {ref.key} of Secret {ref.name} ({secrets.origin(ref.name)})"
+        raise ConfigError(Reason.SECRET_INVALID, f"{where} is no token: only printable ASCII can be sent")
+    return token
 
 
 def _word(secrets: SecretStore, name: str, key: str, asked_by: str, *, may_be_empty: bool) -> str:

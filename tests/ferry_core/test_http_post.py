@@ -84,3 +84,10 @@ def test_a_certificate_must_be_signed_by_a_known_authority(tmp_path: Path, monke
         monkeypatch.setenv("SSL_CERT_FILE", str(ca))
         post(url, b"{}", {}, 30)
     assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("token", ["geheim\rgeheim", "geheim\u20acgeheim"])
+def test_a_token_that_cannot_be_sent_is_not_shown(token: str) -> None:
+    with HookServer() as server, pytest.raises(PostFailed, match="characters that HTTP forbids") as caught:
+        post(server.url("/a"), b"{}", {"Authorization": f"Bearer {token}"}, 30)
+    assert "geheim" not in str(caught.value)

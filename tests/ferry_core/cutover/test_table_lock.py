@@ -268,3 +268,26 @@ def test_an_unknown_outcome_says_that_the_locks_end_with_the_run(make_lock: Make
     assert "locked only as long as this run lives" in said
     assert "stay blocked" not in said
     assert "KILL" in said
+
+
+def test_an_unlock_needs_no_new_connection(make_lock: MakeLock, server: Server, table: str) -> None:
+    """Waiting writers may have used up all that the server allows."""
+    with Proxy(server.host, server.port) as proxy:
+        lock = attempt(make_lock(proxy=proxy))
+        waiting = blocked(server, server.connect(), f"UPDATE {table} SET v = 6 WHERE id = 2")
+        proxy.refuse()
+        with pytest.raises(RetriableError):
+            lock.unlock()
+        waiting.join()
+        proxy.accept()
+        lock.unlock()
+
+
+def test_an_unlock_ends_no_connection_that_is_not_its_own(make_lock: MakeLock, server: Server, table: str) -> None:
+    """After a restart of the source the recorded id may be an application's."""
+    lock = attempt(make_lock())
+    session, application = lock._session, server.connect()
+    assert session is not None
+    session.connection_id = ident(application)
+    lock.unlock()
+    run(application, f"UPDATE {table} SET v = 6 WHERE id = 2")

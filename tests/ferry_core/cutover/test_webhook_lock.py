@@ -10,7 +10,7 @@ from ferry_core.cutover.mutex import CutoverMutexLost
 from ferry_core.cutover.outcome import AttemptFailed
 from ferry_core.cutover.source_lock import Released
 from ferry_core.cutover.webhook_lock import WebhookCalls, WebhookLock
-from ferry_core.errors import ConfigError, RetriableError
+from ferry_core.errors import ConfigError, DataError, RetriableError
 from ferry_core.reasons import Reason
 from tests.support.hooks import HANG, LOST, HookServer
 from tests.support.servers import Server
@@ -204,3 +204,42 @@ def test_a_lock_call_that_hangs_can_be_abandoned(make_lock: MakeLock, hooks: Hoo
     lock.unlock()
     assert len(hooks.at("/unlock")) == 1
     assert attempting.running
+
+
+def test_a_changed_address_does_not_get_the_recorded_unlock(
+    make_lock: MakeLock, hooks: HookServer, server: Server
+) -> None:
+    """It would answer 2xx for a lock that it does not know, and the real one would stay."""
+    intent = attempt(make_lock(tokenSecretRef={"name": "gate"}))
+    elsewhere = Webhook.model_validate({"url": hooks.url("/other"), "tokenSecretRef": {"name": "other"}})
+    later = WebhookLock(server.endpoint, WebhookCalls(None, elsewhere, FERRY, lambda ref: f"of {ref.name}"), "uid-1")
+    assert later.release(intent) is Released.ALLOWED
+    assert hooks.at("/other") == []
+    (sent,) = hooks.at("/unlock")
+    assert sent.headers["Authorization"] == "Bearer of gate"
+
+
+@pytest.mark.parametrize("wrong", [{"unlockUrl": "nowhere"}, {"unlockUrl": ""}, {"lockId": ""}])
+def test_a_record_that_cannot_be_used_is_an_error_that_says_so(make_lock: MakeLock, wrong: dict[str, str]) -> None:
+    lock = make_lock()
+    lock.begin(30)
+    with pytest.raises(DataError, match="record of the attempt"):
+        lock.release(lock.intent(30) | wrong)
+
+
+def test_an_attempt_given_up_right_before_the_call_is_undone(make_lock: MakeLock, hooks: HookServer) -> None:
+    """The lock that still goes out then is ignored: its lockId was unlocked before."""
+    lock = make_lock()
+    lock.begin(30)
+    intent = lock.intent(30)
+    lock.acquire(30, confirm=lock.unlock)
+    assert [one.body["action"] for one in hooks.received] == ["unlock", "lock"]
+    assert {one.body["lockId"] for one in hooks.received} == {intent["lockId"]}
+
+
+def test_a_release_ends_the_older_run(make_lock: MakeLock) -> None:
+    """It must not record the cutover after writes are allowed again."""
+    old = make_lock()
+    intent = attempt(old)
+    assert make_lock().release(intent) is Released.ALLOWED
+    assert not old.held()

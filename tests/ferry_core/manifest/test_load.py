@@ -381,3 +381,15 @@ def test_a_password_in_the_host_is_not_shown(tmp_path: Path, host: str) -> None:
     error = refusal(spoilt(tmp_path, "spec.source.host", host))
     assert "a host name or address without port, spaces or scheme, and this is a text with @" in error.message
     assert "hunter2" not in error.message
+
+
+@pytest.mark.parametrize("token", ["geheim\rgeheim", "geheim\tgeheim", "geheim\u20ac"])
+def test_a_token_that_no_header_can_carry(tmp_path: Path, token: str) -> None:
+    hook = {"url": "https://gate.example/", "tokenSecretRef": {"name": "gate"}}
+    cutover = {"sourceLock": "Webhook", "webhooks": {"lock": hook, "unlock": hook}}
+    gate = secret_data("gate") | {"stringData": {"token": token}}
+    ferry = ferry_data(cutover=cutover)
+    error = refusal(write(tmp_path, ferry, secret_data("orders-source"), secret_data("orders-target"), gate))
+    assert error.reason == "SecretInvalid"
+    assert "only printable ASCII" in error.message
+    assert "geheim" not in error.message
