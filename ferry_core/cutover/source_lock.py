@@ -76,7 +76,10 @@ class SourceLock(Protocol):
         """Writes stay stopped permanently, so nobody else may use the lock for that long. Call it after the cutover."""
 
     def stop_keeping(self) -> list[str]:
-        """Call it at the end of the watch. A lock that cannot outlive this run ends: what then writes, a line each."""
+        """Call it at the end of the watch. A lock that cannot outlive this run ends: what then writes, a line each.
+
+        Raises if that is not known.
+        """
 
     def end(self) -> None:
         """Let other Ferries use it. Calling it again has no effect."""

@@ -89,12 +89,11 @@ class TableLock:
             except FerryError as error:
                 self._undo(error)
                 raise killer.failure(error, self._where) from error
-            if delayed := _delayed_rows(control):
+            try:
+                self._refuse_delayed(control)
+            except LockConflict:
                 self.unlock()
-                raise LockConflict(
-                    Reason.SOURCE_LOCK_TIMEOUT,
-                    f"{self._where}: {counted(delayed, 'row')} of INSERT DELAYED are acknowledged and not written yet",
-                )
+                raise
         self._over.clear()
         threading.Thread(target=self._ping, args=(session,), name="table-lock", daemon=True).start()
 
@@ -108,7 +107,18 @@ class TableLock:
 
     def held(self) -> bool:
         session = self._session
-        return session is not None and self._answers(session)
+        if session is None or not self._answers(session):
+            return False
+        with self._using:
+            self._refuse_delayed(session)  # the lock does not keep the server from acknowledging more of them
+        return True
+
+    def _refuse_delayed(self, session: Session) -> None:
+        if delayed := _delayed_rows(session):
+            raise LockConflict(
+                Reason.SOURCE_LOCK_TIMEOUT,
+                f"{self._where}: {counted(delayed, 'row')} of INSERT DELAYED are acknowledged and not written yet",
+            )
 
     def open_xa_writers(self, session: Session) -> list[str]:  # noqa: ARG002 - the protocol's
         """The lock has waited for those that have changed a selected table, and the others cannot any more."""
@@ -136,21 +146,19 @@ class TableLock:
         return Released.ALLOWED
 
     def stop_keeping(self) -> list[str]:
-        waiting: list[str] = []
-        if self._session is None:
-            return waiting
+        """Raises if no answer tells who waits. The lock ends anyway."""
+        if (session := self._session) is None:
+            return []
         try:
-            with self._open() as session:
-                waiting = [
-                    f"connection {process.ident} ({process.user}@{process.host}, {process.statement.split()[0][:20]} "
-                    f"for {process.seconds} s)"
-                    for process in processes(session)
-                    if process.state.startswith(_WAITING) and process.statement.strip()
-                ]
-        except FerryError as error:
-            log.warning("%s: who waits for the locked tables is not known: %s", self._where, error)
-        self.end()
-        return waiting
+            try:
+                with self._using:  # this session is open, also if waiting writers use up all connections
+                    return _waiting(session)
+            except FerryError as error:
+                log.warning("%s: the session that locks the tables does not tell who waits: %s", self._where, error)
+                with self._open() as fresh:
+                    return _waiting(fresh)
+        finally:
+            self.end()
 
     def end(self) -> None:
         """The server unlocks the tables of a session that ends."""
@@ -217,6 +225,18 @@ class TableLock:
             read_timeout=ANSWER_SECONDS + extra_seconds,
             extra=settings,
         )
+
+
+def _waiting(session: Session) -> list[str]:
+    waiting = [
+        f"connection {process.ident} ({process.user}@{process.host}, {process.statement.split()[0][:20]} "
+        f"for {process.seconds} s)"
+        for process in processes(session)
+        if process.state.startswith(_WAITING) and process.statement.strip()
+    ]
+    if delayed := _delayed_rows(session):
+        waiting.append(f"{counted(delayed, 'row')} of INSERT DELAYED")
+    return waiting
 
 
 def _delayed_rows(session: Session) -> int:

@@ -34,6 +34,7 @@ class CutoverReporter(ABC):
         self._verification: BackgroundVerifier | None = None
         self._blocked_milliseconds: int | None = None
         self._written_after = self._writers_waited = 0
+        self._waiters_known = True
         self._last_failure = ""
         self._doubted = ""
         self._held = False
@@ -171,8 +172,17 @@ class CutoverReporter(ABC):
             log.error("%s", text)
             self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
 
-    def writers_waited(self, waiting: Sequence[str]) -> None:
-        """The lock on the source has ended, and these statements had waited for it."""
+    def writers_waited(self, end_lock: Callable[[], Sequence[str]]) -> bool:
+        """``end_lock`` ends the lock on the source and gives the statements that had waited for it.
+
+        False once that is not known; then a write may go unnoticed.
+        """
+        try:
+            waiting = end_lock()
+        except FerryError as error:
+            self._waiters_known = False
+            self.not_watched(f"which statements on the source waited until its lock ended is not known: {error}")
+            return False
         if waiting:
             self._writers_waited += len(waiting)
             text = (
@@ -181,6 +191,7 @@ class CutoverReporter(ABC):
             )
             log.error("%s", text)
             self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
+        return self._waiters_known
 
     def source_changed(self, error: DataError) -> None:
         """After the cutover the stream met something that no run can follow: a statement, or a changed table."""

@@ -105,6 +105,8 @@ class Coordinator:
         if self._started is None:
             return
         operations = self._started.operations
+        if recorded:  # who waits for a lock that ends with this run writes to the source
+            self._reporter.writers_waited(operations.stop_keeping_lock)
         operations.stop()
         if isinstance(error, KeyUnusable):
             self._started.checkpoints.give_up_key(error.table)
@@ -252,9 +254,7 @@ class Coordinator:
         if not run.checkpoints.save_now_if_possible():
             # An attempt that no successor knows of would not be counted, and writes would be stopped more often than
             # allowed.
-            return AttemptOutcome(
-                Reason.CHECKPOINT_NOT_WRITTEN, "the attempt could not be recorded before its start", 0
-            )
+            return AttemptOutcome(Reason.CHECKPOINT_NOT_WRITTEN, "the attempt could not be recorded beforehand", 0)
         try:
             self._bring_objects()
         except RetriableError as error:
@@ -318,10 +318,10 @@ class Coordinator:
                 break
             if end is None and (time.monotonic() >= until or self._intent.now.stopping):
                 log.info("the watch ends once the stream has read what is in the source's binlog now")
-                self._reporter.writers_waited(run.operations.stop_keeping_lock())
+                self._reporter.writers_waited(run.operations.stop_keeping_lock)
                 end = run.operations.watched_end()
             self._nap()
-        self._reporter.writers_waited(run.operations.stop_keeping_lock())
+        run.checkpoints.state.watched &= self._reporter.writers_waited(run.operations.stop_keeping_lock)
         with suppress(FerryError):  # otherwise the next start says that nobody has watched it
             run.checkpoints.save()
         return Exit.SOURCE_WRITTEN if self._reporter.written_after else Exit.SOURCE_QUIET

@@ -140,7 +140,7 @@ class Operations(Protocol):
         """Names the rows that the source has changed since the cutover, one line for each table."""
 
     def stop_keeping_lock(self) -> list[str]:
-        """A lock that cannot outlive this run ends. Gives what writes on the source then, one line each."""
+        """A lock that cannot outlive this run ends. Gives what writes on the source then, one line each, or raises."""
 
     def watched_end(self) -> WatchedEnd:
         """The end of what is in the source's binlog now. It is asked for in the background."""

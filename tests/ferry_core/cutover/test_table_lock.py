@@ -278,7 +278,7 @@ def test_an_unlock_needs_no_new_connection(make_lock: MakeLock, server: Server, 
         proxy.refuse()
         with pytest.raises(RetriableError):
             lock.unlock()
-        waiting.join()
+        waiting.join(30)  # the server's own timeout ends the lock after 65 s
         proxy.accept()
         lock.unlock()
 

@@ -459,3 +459,32 @@ def test_more_workers_start_during_the_copy(make_run: MakeRun) -> None:
     run.during[Stage.COPYING] = run.wish(lambda wanted: wanted.changed(copy_=more))
     assert run.run() is ExitCode.DONE
     assert [call for call in run.operations.calls if call.startswith("pace")] == ["pace 4", "pace 9"]
+
+
+def test_waiting_writers_are_named_also_if_the_run_fails_after_the_record(make_run: MakeRun) -> None:
+    run = make_run()
+    run.waiting_writers = ["connection 5 (app@web1): INSERT INTO t"]
+
+    def lose(_: object) -> int:
+        raise ConnectionLost(Reason.CONNECTION_LOST, "target: gone")
+
+    run.during[Stage.CUTTING_OVER] = lambda: setattr(run.operations, "finish_objects", lose)
+    with pytest.raises(ConnectionLost):
+        run.run()
+    assert run.reporter.written_after == 1
+
+
+def test_a_watch_that_does_not_learn_who_waited_says_so(make_run: MakeRun) -> None:
+    """The next start then says that nobody has watched the source."""
+    run = make_run(watchFor="1s")
+    unanswered = iter([True])
+
+    def ask() -> list[str]:
+        if next(unanswered, False):
+            raise ConnectionLost(Reason.CONNECTION_LOST, "source: too many connections")
+        return []
+
+    run.during[Stage.COMPLETED] = lambda: setattr(run.operations, "stop_keeping_lock", ask)
+    assert run.run() is ExitCode.DONE
+    assert "too many connections" in run.reporter.report().message
+    assert not run.state.watched
