@@ -321,7 +321,8 @@ class Coordinator:
                 self._reporter.writers_waited(run.operations.stop_keeping_lock)
                 end = run.operations.watched_end()
             self._nap()
-        run.checkpoints.state.watched &= self._reporter.writers_waited(run.operations.stop_keeping_lock)
+        if not self._reporter.writers_waited(run.operations.stop_keeping_lock):
+            run.checkpoints.state.watched = False
         with suppress(FerryError):  # otherwise the next start says that nobody has watched it
             run.checkpoints.save()
         return Exit.SOURCE_WRITTEN if self._reporter.written_after else Exit.SOURCE_QUIET

@@ -291,3 +291,38 @@ def test_an_unlock_ends_no_connection_that_is_not_its_own(make_lock: MakeLock, s
     session.connection_id = ident(application)
     lock.unlock()
     run(application, f"UPDATE {table} SET v = 6 WHERE id = 2")
+
+
+def test_who_waits_is_named_without_a_new_connection(make_lock: MakeLock, server: Server, table: str) -> None:
+    with Proxy(server.host, server.port) as proxy:
+        lock = attempt(make_lock(proxy=proxy))
+        waiting = blocked(server, server.connect(), f"UPDATE {table} SET v = 6 WHERE id = 2")
+        proxy.refuse()
+        (line,) = lock.stop_keeping()
+        waiting.join(30)
+    assert "UPDATE" in line
+
+
+def test_without_any_answer_it_is_unknown_who_waits(make_lock: MakeLock, server: Server) -> None:
+    with Proxy(server.host, server.port) as proxy:
+        lock = attempt(make_lock(proxy=proxy))
+        proxy.refuse()
+        proxy.cut()
+        with pytest.raises(RetriableError):
+            lock.stop_keeping()
+    assert lock.stop_keeping() == []
+
+
+def test_delayed_rows_that_arrive_under_the_lock_are_noticed(make_lock: MakeLock, server: Server, table: str) -> None:
+    """MariaDB acknowledges them, and writes them when the lock ends. MySQL has no such rows: their writer waits."""
+    server.execute(f"ALTER TABLE {table} ENGINE=MyISAM")
+    lock, link = attempt(make_lock()), server.connect()
+    delayed = Background(lambda: run(link, f"INSERT DELAYED INTO {table} VALUES (3, 3)"))
+    wait_until(lambda: not delayed.running or waits(server, link), "it is acknowledged, or waits")
+    if server.flavor is Flavor.MARIADB:
+        with pytest.raises(LockConflict, match="1 row of INSERT DELAYED"):
+            lock.held()
+    else:
+        assert lock.held()
+    assert any("INSERT" in line for line in lock.stop_keeping())
+    delayed.join()
