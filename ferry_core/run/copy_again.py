@@ -19,6 +19,7 @@ from ferry_core.mysql.listings import exists
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.schema.cascades import Cascade
+from ferry_core.schema.drop import drop_if_empty
 
 if TYPE_CHECKING:
     from ferry_core.run.setup import RunContext
@@ -95,7 +96,11 @@ def drop_changed(context: "RunContext", fence: Fence, target: Session) -> None:
     tables = [table for table in context.tables if table.id in context.dropped_again and exists(target, table.target)]
     if not tables:
         return
+    unwritten = fence.read().unwritten
     with fence.hold(target):
         for table in tables:
-            target.execute(f"DROP TABLE IF EXISTS {table.target.sql}")
+            if str(table.target) in unwritten:  # rows in it would be somebody else's
+                drop_if_empty(target, table.target)
+            else:
+                target.execute(f"DROP TABLE IF EXISTS {table.target.sql}")
     log.info("dropped on the target, to be copied again: %s", ", ".join(str(table.target) for table in tables))

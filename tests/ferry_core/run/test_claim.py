@@ -12,8 +12,10 @@ from ferry_core.consistency.fence import Fence, Lease, read_lease
 from ferry_core.consistency.own_tables import CLAIMED
 from ferry_core.errors import ConfigError, Fenced
 from ferry_core.manifest import load
+from ferry_core.mysql.listings import exists
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.run.claim import note_emptied, refuse_rows, take_fence, writes_begin
+from ferry_core.run.copy_again import drop_changed
 from ferry_core.run.setup import RunContext
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import TableName
@@ -41,16 +43,18 @@ class Claims:
     def state(self) -> RunState:
         return RunState(ferry_uid=self.uid, ferry_name="o", source_id="s", selection="{}")
 
-    def take(self, *tables: str, state: RunState | None = None) -> Fence:
+    def context(self, *tables: str, state: RunState | None = None) -> RunContext:
         self.loaded.ferry.spec.tables.include[:] = [f"{self.schema}.{name}" for name in tables]
         with Session(self.loaded.source, Purpose.CONTROL) as source:
             found = discover(source, self.loaded.ferry.spec.tables)
-        context = RunContext(
+        return RunContext(
             *(self.loaded.ferry, self.uid, "o", self.pair.flavor, "s"),
             *(self.connections, self.store, state, self.lease()),
             tables=found,
         )
-        return take_fence(context, state or self.state())
+
+    def take(self, *tables: str, state: RunState | None = None) -> Fence:
+        return take_fence(self.context(*tables, state=state), state or self.state())
 
     def write(self, fence: Fence, *tables: str) -> None:
         writes_begin(fence, [TableName(self.schema, name) for name in tables])
@@ -117,6 +121,19 @@ def test_rows_that_came_before_the_claim(claims: Claims) -> None:
         refuse_rows(target, [TableName(claims.schema, "u"), TableName(claims.schema, "t")])
     with pytest.raises(Fenced):
         fence.read()
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_a_table_to_copy_again_is_not_dropped_with_rows_of_others(claims: Claims, theirs: bool) -> None:
+    """They came after the claim."""
+    state, of_t = claims.state(), f"{claims.schema}.t"
+    state.tables, state.created = {of_t: TableState()}, [of_t]
+    fence = claims.take("t", state=state)
+    if theirs:
+        claims.load()
+    with Session(claims.loaded.target, Purpose.CONTROL) as target:
+        drop_changed(claims.context("t", state=state), fence, target)
+        assert exists(target, TableName(claims.schema, "t")) is theirs
 
 
 def test_empty_tables_are_claimed_once_more(claims: Claims) -> None:
