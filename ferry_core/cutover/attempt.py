@@ -300,7 +300,9 @@ class CutoverAttempt:
         with self.control() as control, self.connected():
             self.confirm()
             self._step(STOPPING_WRITES)
-            self.lock.acquire(deadline - time.monotonic(), self._confirm, self._recording.check)
+            if (left := deadline - time.monotonic()) <= 0:
+                raise late("writes were not stopped yet")
+            self.lock.acquire(left, self._confirm, self._recording.check)
             self._stopped.set()
             self.reached(WRITES_STOPPED)
             self._step("draining")

@@ -30,6 +30,10 @@ STATEMENT = AdvisoryLock("mysql-ferry-stops-writes")
 LOOK_SECONDS = 0.2
 IDLE_SECONDS = 900
 """The source closes the session after this silence. An attempt may take 10 min."""
+PATIENT_SECONDS = 600.0
+"""How long an answer of the session may take: without the session, an unlock depends on the target."""
+HURRIED_SECONDS = 5.0
+"""The same after the cutover, when nothing is left to unlock."""
 
 
 def refuse_statement(session: Session, where: str) -> None:
@@ -73,6 +77,7 @@ class CutoverMutex:
         """Extend the silence after which the source closes the session."""
         with self._using:
             if self._session is not None:
+                self._session.answers_within(HURRIED_SECONDS)
                 self._session.execute(f"SET SESSION wait_timeout = {IDLE_SECONDS + round(seconds)}")
 
     def use(self, work: Callable[[Session], object]) -> None:
@@ -112,8 +117,16 @@ class CutoverMutex:
         except BaseException:
             session.close()
             raise
+        session.answers_within(PATIENT_SECONDS)
         self._session = session
         return True
+
+    def refuse_ended(self, session: Session) -> None:
+        """Raise CutoverMutexLost unless the source still has the session that holds the mutex, asked over another."""
+        holding = self._session
+        same = holding is not None and session.identity == holding.identity  # a restarted one gives ids again
+        if holding is None or not same or SOURCE_LOCK.holder(session) != holding.connection_id:
+            raise CutoverMutexLost("the source has ended the session that was reserved for this cutover")
 
     def held(self) -> bool:
         """Whether this run holds it. It is lost with its session."""

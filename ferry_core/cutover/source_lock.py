@@ -22,7 +22,8 @@ Measured behaviour of SET GLOBAL super_read_only (MySQL 9.7) and read_only (Mari
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from typing import Protocol
 
@@ -30,8 +31,9 @@ from ferry_core.cutover.evidence import caution, evidence, is_ours
 from ferry_core.cutover.killing import ANSWER_SECONDS, Killer, end_connections
 from ferry_core.cutover.mutex import STATEMENT, CutoverMutex, refuse_statement
 from ferry_core.cutover.open_xa import open_xa
+from ferry_core.cutover.stand_in import unlock
 from ferry_core.cutover.write_block import WriteBlock
-from ferry_core.errors import DataError, FerryError, RetriableError
+from ferry_core.errors import DataError, FerryError, LockConflict, RetriableError
 from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
@@ -271,7 +273,7 @@ class ReadOnlyLock:
                 self._kill_leftovers(session)
         if self._sent is not _Sent.NOT:
             # On the session that holds the mutex: a successor ends that session before it stops writes for itself.
-            self._mutex.use(lambda session: self._restore(session, self._before))
+            unlock(self._mutex, lambda session: self._restore(session, self._before), self._enrolled)
             self._sent = _Sent.NOT
             log.warning("%s: writes are allowed again: %s", self._where, self._before)
         self.block.ends()
@@ -338,7 +340,8 @@ class ReadOnlyLock:
         )
 
     def _read(self, session: Session) -> dict[str, str]:
-        row = session.query("SELECT " + ", ".join(f"@@global.{name}" for name in self._variables))[0]
+        columns = ", ".join(f"@@global.{name}" for name in self._variables)
+        row = session.row(f"SELECT {columns}", len(self._variables))
         return {name: (value or b"").decode() for name, value in zip(self._variables, row, strict=True)}
 
     def _refuse_read_only(self, values: Mapping[str, str]) -> None:
@@ -357,8 +360,14 @@ class ReadOnlyLock:
     def _all_on(self, values: Mapping[str, str]) -> bool:
         return all(map(self._is_on, values.values()))
 
+    @contextmanager
+    def _enrolled(self) -> Iterator[Session]:
+        with self._open() as session:
+            self._enrol(session)
+            yield session
+
     def _enrol(self, session: Session) -> None:
-        """Make a session findable before it sends the statement."""
+        """Make a session findable before it sends a statement that stops or allows writes."""
         if not (self._own.take(session, 1) and STATEMENT.take(session, 1)):
             raise RetriableError(Reason.SOURCE_LOCK_FAILED, f"{self._where}: another run is stopping its writes")
 

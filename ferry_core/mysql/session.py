@@ -206,11 +206,11 @@ class Session:
         """
         endpoint = self.endpoint
         self._lift_limits()
-        rows = self.query(f"SELECT CONNECTION_ID(), VERSION(), {COLUMNS}")
+        row = self.row(f"SELECT CONNECTION_ID(), VERSION(), {COLUMNS}", 4)
         try:
-            number, version, name, start = ((value or b"").decode() for value in rows[0])
+            number, version, name, start = ((value or b"").decode() for value in row)
             self.connection_id = int(number)
-        except (IndexError, ValueError) as error:
+        except ValueError as error:
             raise self._malformed("it does not say who it is") from error
         self.version = ServerVersion(version)
         self.identity = ServerIdentity(name, start)
@@ -219,7 +219,7 @@ class Session:
         self.sql_mode = settings["sql_mode"].strip("'")
         """The session's default sql_mode."""
         self._set({"max_error_count": str(MOST_WARNINGS)} | settings, settings)
-        if endpoint.tls_required and not self.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1]:
+        if endpoint.tls_required and not self.row("SHOW SESSION STATUS LIKE 'Ssl_cipher'", 2)[1]:
             raise ConfigError(
                 Reason.TLS_NOT_OFFERED,
                 f"{endpoint.where} does not offer TLS and the Ferry's tls.mode requires it; "
@@ -265,10 +265,17 @@ class Session:
         connection: Any = self._connection
         return list(connection._result.rows or ())  # noqa: SLF001 - a cursor would decode and copy
 
+    def row(self, statement: str | bytes, columns: int) -> Row:
+        """These first columns of the first row. An answer without them is not MySQL's (AnswerMalformed)."""
+        rows = self.query(statement)
+        if not rows or len(rows[0]) < columns:
+            raise self._malformed(f"no row of {columns} columns where one was due")
+        return rows[0][:columns]
+
     def value(self, statement: str | bytes) -> bytes | None:
         """The first column of the only row."""
         rows = self.query(statement)
-        if len(rows) != 1:
+        if len(rows) != 1 or not rows[0]:
             raise self._malformed(f"{len(rows)} rows where one was due")
         return rows[0][0]
 
@@ -385,6 +392,11 @@ class Session:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 return  # already closed by its owner: nothing runs on it
+
+    def answers_within(self, seconds: float) -> None:
+        """From now on an answer may take that long."""
+        connection: Any = self._connection
+        connection._read_timeout = seconds  # noqa: SLF001 - PyMySQL reads it before each answer
 
     def close(self) -> None:
         """Close without a COM_QUIT, which could block."""

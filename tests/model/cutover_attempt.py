@@ -7,6 +7,7 @@ others are, by the thread that was abandoned.
 from collections.abc import Iterator
 
 from tests.model.cutover_state import (
+    FOUND_BY_OTHERS,
     NOBODY,
     CutoverConfig,
     Run,
@@ -16,6 +17,7 @@ from tests.model.cutover_state import (
     is_current,
     lease_of,
     mutex_free,
+    restored,
     with_lease,
     with_run,
     with_source,
@@ -61,7 +63,7 @@ class Attempt:
     def _takes_mutex(self, state: State, ident: int, run: Run) -> Iterator[Step]:
         if run.undo or (self._config.mutex and state.source.mutex != NOBODY):
             return
-        if self._config.one_statement and any(other.session in ("enrolled", "pending") for other in state.runs):
+        if self._config.one_statement and any(other.session in FOUND_BY_OTHERS for other in state.runs):
             return
         held = with_source(state, mutex=ident) if self._config.mutex else state
         if self._config.refuse_read_only and state.source.read_only != NOBODY:
@@ -148,6 +150,8 @@ class Attempt:
         if run.session == "pending":
             done = with_run(state, ident, session="done")
             yield ("source is read-only for", ident), with_source(done, read_only=ident)
+        if run.session == "unlocking":
+            yield ("source is writable by", ident), restored(with_run(state, ident, session="unlocked"))
         lease = lease_of(state, run)
         if run.doing == "commit sent" and state.target_up and lease.locked == ident:
             completed = with_lease(state, run.ferry, phase="Completed", locked=NOBODY, drained=run.drained)
@@ -159,7 +163,7 @@ class Attempt:
             return
         if state.source.mutex == ident:
             yield ("mutex session ends of", ident), mutex_free(state)
-        if run.session == "enrolled":
+        if run.session in ("enrolled", "standing"):
             yield ("lock session ends of", ident), with_run(state, ident, session="none")
         if lease.locked == ident and run.doing != "commit sent":
             yield ("target session ends of", ident), with_lease(state, run.ferry, locked=NOBODY)
@@ -173,7 +177,7 @@ def end_leftovers(config: CutoverConfig, state: State, ident: int) -> State:
     for other, run in enumerate(state.runs, 1):
         if other == ident or run.ferry != ferry:
             continue
-        if run.session in ("enrolled", "pending"):
+        if run.session in FOUND_BY_OTHERS:
             state = with_run(state, other, session="none")
         if state.source.mutex == other:
             state = mutex_free(state)

@@ -15,6 +15,8 @@ SAFE = {
     "the source restarts": ONE.but(source_restarts=1, kills=1),
     "the target loses a commit": ONE.but(target_loses=1, kills=1),
     "a person sets read_only": ONE.but(persons=1, kills=1),
+    "a second run, the mutex is silent": ONE.but(second_runs=1, mutex_silent=True),
+    "the mutex is silent, then lost; target away": ONE.but(mutex_lost=1, target_away=1, mutex_silent=True),
     "two Ferries": TWO,
     "two Ferries, one kill": TWO.but(kills=1, runs=2),
 }
@@ -28,6 +30,7 @@ BIG = {
     "two Ferries, a second run": TWO.but(second_runs=1, runs=2),
     "two Ferries, the mutex is lost": TWO.but(mutex_lost=1, runs=2),
     "two Ferries, one kill, 2 attempts": TWO.but(kills=1, attempts=2),
+    "two Ferries, the mutex is silent, then lost": TWO.but(mutex_lost=1, runs=2, mutex_silent=True),
 }
 """Explored by ``make model``."""
 
@@ -52,6 +55,11 @@ MUTANTS = {
     ),
     "unlocked over another session than the mutex's": CutoverMutant(
         ONE.but(second_runs=1, unlock_by_mutex=False), "cutover/source_lock.py", f"{_CUTOVER}/test_source_lock.py"
+    ),
+    "a second session that unlocks is not found by others": CutoverMutant(
+        ONE.but(second_runs=1, mutex_silent=True, enrol_before_look=False),
+        "cutover/stand_in.py",
+        f"{_CUTOVER}/test_write_block.py",
     ),
     "given up after the COMMIT was sent": CutoverMutant(
         ONE.but(give_up_excludes_record=False), "cutover/recording.py", f"{_CUTOVER}/test_write_block.py"

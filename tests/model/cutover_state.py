@@ -29,11 +29,15 @@ class CutoverConfig:
     """The session that holds the mutex breaks."""
     persons: int = 0
     """A person sets the source read-only, between two attempts."""
+    mutex_silent: bool = False
+    """The session that holds the mutex may not answer: a second session unlocks."""
 
     mutex: bool = True
     unlock_without_target: bool = True
     unlock_by_mutex: bool = True
     """The statement that unlocks is sent over the session that holds the mutex."""
+    enrol_before_look: bool = True
+    """A second session that unlocks is found by others before it looks who holds the mutex."""
     give_up_excludes_record: bool = True
     intent_first: bool = True
     kill_leftovers: bool = True
@@ -80,7 +84,9 @@ class Run(NamedTuple):
     epoch: int
     doing: str  # the attempt's thread, or the start
     undo: str  # the thread that gives up and undoes; empty: not given up
-    session: str  # of the lock statement, on the server: none, enrolled, pending, done
+    # of the lock statement, on the server: none, enrolled, pending, done; or of a second one that unlocks: standing,
+    # unlocking, unlocked
+    session: str
     sent: bool  # whether the run believes that its statement may have been sent
     drained: int
     attempts: int
@@ -98,6 +104,9 @@ class State(NamedTuple):
     person: bool  # a person wants the source read-only
     left: tuple[tuple[str, int], ...]  # faults that may still happen
 
+
+FOUND_BY_OTHERS = frozenset({"enrolled", "pending", "standing", "unlocking"})
+"""A run's session on the source with which no other attempt begins, and which a successor ends."""
 
 Label = tuple[object, ...]
 Step = tuple[Label, State]
@@ -139,6 +148,11 @@ def with_run(state: State, ident: int, **changes: Any) -> State:
 
 def with_source(state: State, **changes: Any) -> State:
     return state._replace(source=state.source._replace(**changes))
+
+
+def restored(state: State) -> State:
+    """read_only as before the attempt: off, or a person's."""
+    return with_source(state, read_only=PERSON if state.person else NOBODY)
 
 
 def mutex_free(state: State) -> State:

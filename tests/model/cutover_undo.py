@@ -18,6 +18,7 @@ from tests.model.cutover_state import (
     is_current,
     lease_of,
     mutex_free,
+    restored,
     with_lease,
     with_run,
     with_source,
@@ -46,6 +47,8 @@ class Undo:
             yield from self._ends_statement(state, ident, run)
         elif run.undo in ("unlock", "checked"):
             yield from self._unlocks(state, ident, run)
+        elif run.undo in ("stands in", "looked", "sent"):
+            yield from self._stands_in(state, ident, run)
         elif run.undo == "ask lease":
             yield from self._by_lease(state, ident, run)
         elif run.undo == "unlocked":
@@ -65,17 +68,28 @@ class Undo:
     def _unlocks(self, state: State, ident: int, run: Run) -> Iterator[Step]:
         holds = not self._config.mutex or state.source.mutex == ident
         if run.undo == "checked" or (holds and self._config.unlock_by_mutex):
-            unlocked = with_source(state, read_only=self._restored(state))
-            yield (ident, "allows writes"), with_run(unlocked, ident, undo="unlocked", sent=False)
+            yield (ident, "allows writes"), with_run(restored(state), ident, undo="unlocked", sent=False)
         elif holds:
             yield (ident, "checks that it holds the mutex"), with_run(state, ident, undo="checked")
         else:
             yield (ident, "has lost the mutex"), with_run(state, ident, undo="ask lease")
 
-    @staticmethod
-    def _restored(state: State) -> int:
-        """The value before the attempt: writable, or a person's."""
-        return PERSON if state.person else NOBODY
+        if self._config.mutex_silent and run.undo == "unlock":
+            session = "standing" if self._config.enrol_before_look else "none"
+            yield (ident, "opens a second session"), with_run(state, ident, undo="stands in", session=session)
+
+    def _stands_in(self, state: State, ident: int, run: Run) -> Iterator[Step]:
+        """Beside the session that holds the mutex. Others may end it at any moment: then it is opened again."""
+        if run.undo == "stands in" and state.source.mutex != ident:
+            yield (ident, "has lost the mutex"), with_run(state, ident, undo="ask lease", session="none")
+        elif run.undo == "stands in":
+            yield (ident, "sees that the mutex is held"), with_run(state, ident, undo="looked")
+        elif run.undo == "looked" and (run.session == "standing" or not self._config.enrol_before_look):
+            yield (ident, "sends read_only = OFF"), with_run(state, ident, undo="sent", session="unlocking")
+        elif run.session == "unlocked":
+            yield (ident, "is told: writable"), with_run(state, ident, undo="unlocked", sent=False, session="none")
+        elif run.session == "none":
+            yield (ident, "has lost its second session"), with_run(state, ident, undo="unlock")
 
     def _by_lease(self, state: State, ident: int, run: Run) -> Iterator[Step]:
         if not free_lease(state, ident):

@@ -93,12 +93,14 @@ class CutoverInProcess:
         make_table(pair, schema, "id INT PRIMARY KEY, v INT", "(1, 1)", "(2, 2)")
         pair.source.execute(f"CREATE TABLE `{schema}`.clock (id INT PRIMARY KEY)")
         self.proxy = Proxy(pair.target.host, pair.target.port)
-        through = Endpoint(ServerRole.TARGET, self.proxy.host, self.proxy.port, pair.target.user, pair.target.password)
-        self.run = EngineInProcess(pair, schema, target=lambda: through, exclude=[f"{schema}.clock"])
+        target = Endpoint(ServerRole.TARGET, self.proxy.host, self.proxy.port, pair.target.user, pair.target.password)
+        self.run = EngineInProcess(pair, schema, target=lambda: target, exclude=[f"{schema}.clock"])
         with self.run.connections.source_control() as source:
             self.replicated = replicated(source)
         self.clock = Clock(pair.source, f"`{schema}`.clock", account)
-        self.lock = ReadOnlyLock(pair.source.endpoint, pair.flavor, self.run.uid)
+        self.source_proxy = Proxy(pair.source.host, pair.source.port)
+        """Before the source, for the sessions of its lock only."""
+        self.lock = ReadOnlyLock(lambda: through(self.source_proxy, pair.source), pair.flavor, self.run.uid)
         self.doubts: list[FerryError] = []
         self.steps: dict[str, Callable[[], object]] = {}
         self.stop: FerryError | None = None
@@ -125,11 +127,13 @@ class CutoverInProcess:
     def __exit__(self, *_: object) -> None:
         self.clock.__exit__()
         self.corrector.cancel()
-        self.proxy.resume()
-        self.proxy.accept()
+        for proxy in (self.proxy, self.source_proxy):
+            proxy.resume()
+            proxy.accept()
         self.run.engine.stop()
         self.lock.end()
         self.proxy.close()
+        self.source_proxy.close()
 
     def _at(self, step: str) -> None:
         self.steps.pop(step, lambda: None)()
@@ -182,6 +186,10 @@ class CutoverInProcess:
     def read_only(self) -> bool:
         return self.lock.is_read_only()
 
+    def read_only_by_itself(self) -> bool:
+        """The same, asked past the proxy."""
+        return bool(self.pair.source.value("SELECT @@global.read_only"))
+
 
 def held(cutover: CutoverInProcess, pattern: bytes, fails: Callable[[], None]) -> None:
     """Make the target fail when a statement with this pattern is on its way."""
@@ -215,8 +223,9 @@ def failing_at(cutover: CutoverInProcess, step: str, fails: Callable[[], None]) 
             holder.cursor().execute(f"SELECT * FROM `{cutover.schema}`.t WHERE id = 1 FOR UPDATE")
 
             def change() -> None:
+                before = cutover.run.buffer.changes
                 cutover.pair.source.execute(f"UPDATE `{cutover.schema}`.t SET v = v + 1 WHERE id = 1")
-                cutover.run.pending(1)
+                wait_until(lambda: cutover.run.buffer.changes > before, "the change is streamed")
 
             cutover.steps["before locking"] = change
             cutover.steps["writes are stopped"] = fails

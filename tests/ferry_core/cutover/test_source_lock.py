@@ -111,6 +111,20 @@ def test_a_lost_mutex_is_no_longer_held(lock: ReadOnlyLock, server: Server) -> N
     assert lock.held()
 
 
+def test_a_second_session_may_unlock_only_while_the_source_has_that_of_the_mutex(
+    lock: ReadOnlyLock, server: Server
+) -> None:
+    stop_writes(lock)
+    with lock._open() as beside:
+        lock._mutex.refuse_ended(beside)
+        (holder,) = server.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
+        server.execute(f"KILL {holder}")
+        wait_until(lambda: not server.query(f"SELECT 1 FROM information_schema.PROCESSLIST WHERE id = {holder}"))
+        with pytest.raises(CutoverMutexLost):
+            lock._mutex.refuse_ended(beside)
+    server.execute("SET GLOBAL read_only = 0")
+
+
 def test_a_dead_copiers_attempt_does_not_lock_after_the_release(lock: ReadOnlyLock, server: Server, table: str) -> None:
     holder = server.connect()
     run(holder, f"LOCK TABLES {table} WRITE")

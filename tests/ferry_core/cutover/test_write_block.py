@@ -13,6 +13,7 @@ import pytest
 
 from ferry_core.consistency.fence import Fence
 from ferry_core.cutover.durable import make_durable
+from ferry_core.cutover.killing import ANSWER_SECONDS
 from ferry_core.cutover.source_lock import ReadOnlyLock
 from ferry_core.errors import AmbiguousError, ConfigError, FerryError, RetriableError, Terminated
 from ferry_core.mysql.session import Purpose, Session
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ferry_core.cutover.outcome import AttemptOutcome
 
 ALLOWED = DEADLINE + 1.0
+MUTEX = "SELECT IS_USED_LOCK('mysql-ferry-source-lock')"
 BUSY = 10.0
 """What a loaded machine may add to every figure. Without the limit writers would wait for 20 s to some minutes."""
 CASES = [
@@ -56,6 +58,71 @@ def test_a_target_that_fails_blocks_writes_no_longer_than_the_deadline(
     wait_until(lambda: cutover.phase() != "CuttingOver", "the lease says that the attempt is over")
     cutover.run.quiet()
     cutover.run.equal()
+
+
+def _failed_beside(cutover: CutoverInProcess, source_fails: Callable[[], None]) -> None:
+    """Once writes are stopped the target is gone, and the source is asked to allow them again when ``source_fails``."""
+
+    def fails() -> None:
+        cutover.is_gone()
+        cutover.source_proxy.hold(b"SELECT @@global.")
+
+    tried: list[AttemptOutcome] = []
+    with failing_at(cutover, "draining", fails):
+        attempting = Background(lambda: tried.append(cutover.attempt().run()))
+        cutover.source_proxy.wait_held()
+        source_fails()
+        wait_until(lambda: not cutover.read_only_by_itself(), "writes are allowed again, without the target")
+        attempting.join(60)
+    assert not tried[0].done
+    assert cutover.source_proxy.counts.held == 1
+    cutover.heal()
+    wait_until(lambda: cutover.phase() != "CuttingOver", "the lease says that the attempt is over")
+
+
+def test_one_silent_connection_to_the_source_keeps_no_writes_blocked(cutover: CutoverInProcess) -> None:
+    """That of the mutex, when the target is gone too: the source still has it, so another session may unlock."""
+    _failed_beside(cutover, lambda: None)
+    assert cutover.clock.longest() <= ALLOWED + BUSY
+
+
+def test_a_source_that_is_slow_to_unlock_does_not_wait_for_the_target(cutover: CutoverInProcess) -> None:
+    """It answers nobody for longer than a statement may usually take."""
+
+    def slow() -> None:
+        cutover.source_proxy.pause()
+        time.sleep(ANSWER_SECONDS + 1)  # duration of the fault
+        cutover.source_proxy.release()
+        cutover.source_proxy.resume()
+
+    _failed_beside(cutover, slow)
+    assert cutover.clock.longest() <= ALLOWED + ANSWER_SECONDS + 1 + BUSY
+
+
+def test_a_session_beside_that_of_the_mutex_does_not_unlock_once_the_source_has_ended_it(
+    cutover: CutoverInProcess,
+) -> None:
+    """A successor may have stopped writes for itself since: only the lease tells."""
+
+    def ends() -> None:
+        cutover.pair.source.execute(f"KILL {cutover.pair.source.value(MUTEX)}")
+        wait_until(lambda: cutover.pair.source.value(MUTEX) is None, "the mutex is free")
+
+    def fails() -> None:
+        cutover.is_gone()
+        cutover.source_proxy.hold(b"SELECT @@global.")
+
+    tried: list[AttemptOutcome] = []
+    with failing_at(cutover, "draining", fails):
+        attempting = Background(lambda: tried.append(cutover.attempt().run()))
+        cutover.source_proxy.wait_held()
+        ends()
+        wait_until(lambda: cutover.doubts, "it says that it cannot unlock")
+        assert cutover.read_only_by_itself()
+        cutover.heal()
+        attempting.join(60)
+    assert not tried[0].done
+    assert not cutover.read_only_by_itself()
 
 
 def test_a_stop_unlocks_at_once_while_the_target_hangs(cutover: CutoverInProcess) -> None:
