@@ -6,8 +6,8 @@ Format 2 had no table whose events count from another position than the start of
 record which tables the Ferry had created. Format 4 had no views, routines, triggers or events, kept that position by
 GTIDs alone, and did not record what the source had replicated. Format 5 had no keys that may be NULL: such tables were
 copied whole, as they still are with a state that names no such key. Format 6 had no positions by file and offset, and
-did not record when the newest binlog file had begun. Format 7 had all indexes created with their tables, and no window
-of cutover attempts.
+did not record when the newest binlog file had begun. Format 7 had all indexes created with their tables and no window
+of cutover attempts, and did not record when the source was started, nor which tables were rebuilt there.
 """
 
 from typing import Any

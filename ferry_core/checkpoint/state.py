@@ -34,6 +34,8 @@ class TableState(_State):
     copied_whole: bool = False  # although it has a key
     # the UNIQUE index over columns that may be NULL by which it is copied; empty: it has another key, or none
     nullable_key: str = ""
+    # on the source, or repaired or altered, so that rows may be gone there without an event
+    rebuilt: bool = False
 
     @property
     def copied(self) -> bool:
@@ -100,6 +102,9 @@ class RunState(_State):
     position: str | None = None  # a stream position allowed by R5; empty if the source had no transaction yet
     last_read: str | None = None  # the furthest place read in the source's binlog; None: state of an older version
     replicated: Replicated | None = None  # by the source; None: state of an older version, or MySQL
+    source_start: str = ""  # when the source was started, as of the last start of a run; empty: older version
+    # since rows were copied, and nobody was told yet which of them are not on the source any more
+    source_restarted: bool = False
     tables: dict[str, TableState] = Field(default_factory=dict)  # by ``Table.id``
     # ids of tables that it created on the target, or was about to create
     created: list[str] = Field(default_factory=list)
@@ -116,6 +121,11 @@ class RunState(_State):
     completed_at: float | None = None
     write_block_milliseconds: int | None = None
     watched: bool | None = None  # for late writes, to the end of the watch; None: no attempt yet, or an older version
+
+    def meets_source(self, start: str) -> None:
+        """A run begins with the source that was started then."""
+        self.source_restarted = self.source_restarted or self.source_start not in ("", start)
+        self.source_start = start
 
     @property
     def started(self) -> frozenset[str]:

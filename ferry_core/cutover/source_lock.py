@@ -33,7 +33,7 @@ from ferry_core.cutover.mutex import STATEMENT, CutoverMutex, refuse_statement
 from ferry_core.cutover.open_xa import open_xa
 from ferry_core.cutover.stand_in import unlock
 from ferry_core.cutover.write_block import WriteBlock
-from ferry_core.errors import DataError, FerryError, LockConflict, RetriableError
+from ferry_core.errors import DataError, FerryError, RetriableError
 from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor

@@ -84,8 +84,6 @@ class KnownServer:
         self._lock = threading.Lock()
         self._identity: ServerIdentity | None = None
         self._any_start = False
-        self.has_restarted = False
-        """Whether it was learnt with more than one start."""
         self._other: tuple[float, float] | None = None  # since when, and when last, another server answered
         self._restarted: ServerRestarted | None = None
         self._former: list[ServerIdentity] = []
@@ -94,8 +92,6 @@ class KnownServer:
     def learn(self, identity: ServerIdentity) -> None:
         """Expect this server with this start from now on."""
         with self._lock:
-            known = self._identity
-            self.has_restarted = self.has_restarted or (known is not None and known.start != identity.start)
             self._identity, self._any_start, self._restarted = identity, False, None
 
     def forget_start(self) -> None:

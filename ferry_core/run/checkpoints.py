@@ -17,7 +17,7 @@ from ferry_core.checkpoint.state import RunState, TableState
 from ferry_core.checkpoint.store import CheckpointStore
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, furthest_place
-from ferry_core.errors import RetriableError
+from ferry_core.errors import KeyUnusable, RetriableError
 from ferry_core.moves.move import TableMove
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.file_position import FilePosition
@@ -30,6 +30,7 @@ from ferry_core.run.setup import RunContext
 from ferry_core.schema.significant import digest
 from ferry_core.tables.nullable import stored
 from ferry_core.tables.table import Table
+from ferry_core.verify.difference import RowsKept
 from ferry_core.workers.chunk_source import ChunkSource
 
 log = logging.getLogger(__name__)
@@ -111,9 +112,18 @@ class Checkpoints:
         self._without_key: set[str] = set()
         self._copied_again: set[str] = set()
 
-    def give_up_key(self, table_id: str) -> None:
-        """From the next checkpoint on the table is one without a key, of which nothing is copied."""
-        self._without_key.add(table_id)
+    def learns(self, error: BaseException) -> bool:
+        """What the error that ends a run changes in its state. Returns whether it does."""
+        if isinstance(error, KeyUnusable):  # a table without a key, of which nothing is copied
+            self._without_key.add(error.table)
+        elif isinstance(error, RowsKept):  # reported: the next start may copy the source's rows over them
+            if error.restarted:
+                self.state.source_restarted = False
+            for move in self._moves:
+                move.unproven.rebuilt = move.unproven.rebuilt and (error.restarted or move.table not in error.by_table)
+        else:
+            return False
+        return True
 
     def copy_again(self, tables: Collection[str]) -> None:
         """From the next checkpoint on there is no record of these tables, and nothing of them is copied."""
@@ -209,6 +219,7 @@ def moves_of(
             continue
         move.started, move.definition = True, known.definition
         move.chunks.resumed = True
+        move.unproven.rebuilt = known.rebuilt
         move.counts_from = counted_from(known, flavor)
     return moves
 
@@ -229,6 +240,7 @@ def _stored(move: TableMove, chunks: Frontier, mark: StreamMark, nullable_key: s
         definition=move.definition,
         copied_whole=move.table.copied_whole,
         nullable_key=nullable_key,
+        rebuilt=move.unproven.rebuilt,
         counts_from=str(later.position) if later else None,
         counts_from_place=later.place[1:] if later and later.place else None,
         **asdict(chunks),

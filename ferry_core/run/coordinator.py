@@ -108,13 +108,12 @@ class Coordinator:
         if recorded:  # who waits for a lock that ends with this run writes to the source
             self._reporter.writers_waited(operations.stop_keeping_lock)
         operations.stop()
-        if isinstance(error, KeyUnusable):
-            self._started.checkpoints.give_up_key(error.table)
+        learnt = self._started.checkpoints.learns(error)
         changed = to_copy_again(error, self._startup, self._started) if self._started.streams else ()
         if changed:
             self._restarts.copied(self._started.checkpoints.state)
             self._started.checkpoints.copy_again(operations.depending_on(changed))
-        if row.stores_checkpoint or changed:
+        if row.stores_checkpoint or changed or learnt:
             self._started.checkpoints.save_now_if_possible()
         if isinstance(error, DataError) and not self._under_way:
             self._startup.undo_start(error)

@@ -23,7 +23,8 @@ class Checkpointing(Protocol):
 
     def save_now_if_possible(self) -> bool: ...
 
-    def give_up_key(self, table_id: str) -> None: ...
+    def learns(self, error: BaseException) -> bool:
+        """What the error that ends a run changes in its state. Returns whether it does."""
 
     def copy_again(self, tables: Collection[str]) -> None: ...
 

@@ -41,6 +41,7 @@ from ferry_core.run.own_objects import KeptObjects
 from ferry_core.run.parts import Parts
 from ferry_core.run.renamed import source_proof, target_proof
 from ferry_core.run.replicated import refuse_replicated
+from ferry_core.run.restarted import meet_source
 from ferry_core.run.setup import RunContext, binlog_retention, refuse_lost, selection_of, validate
 from ferry_core.run.single_run import single_run
 from ferry_core.run.start_over import undo_start
@@ -202,6 +203,7 @@ class RunStartup:
             # After the stream's start, which may be long ago: these tables do not follow earlier events.
             begins_at = visibility.start(source) if fresh and state.position is not None else None
             set_position(state, visibility, source)
+            meet_source(state, source, verifies=self._verifies)
             refuse_replicated(state, source, begun=context.begun)
             # From here on the stream shows each DDL statement. Check that everything read before is still true.
             altered = still_as_validated(context, source, target, visibility)
@@ -326,8 +328,7 @@ class RunStartup:
     def _started(self, begun: _Start, series: AttemptSeries, opened: ExitStack) -> Started:
         """Make the threads and what they share. None runs yet."""
         context, fence, _, state, _, moves = begun
-        verifies = self._ferry.spec.verify.mode is not VerifyMode.NONE
-        verifier = Verifier(moves, self._source_for, self._connections.target) if verifies else None
+        verifier = Verifier(moves, self._source_for, self._connections.target) if self._verifies else None
         if verifier is not None:
             opened.callback(verifier.close)
         engine = self._engine(begun, verifier)
@@ -339,7 +340,7 @@ class RunStartup:
             self._reporter,
             self._connections.refuse_restarted,
         )
-        background = self._background(verifier, engine)
+        background = self._background(verifier, engine, state.source_restarted)
         self._reporter.watch(engine, background)
         series.adopt(state, again=self._has_run)
         self._has_run = True
@@ -385,11 +386,15 @@ class RunStartup:
             self._options.retry_seconds,
         )
 
-    def _background(self, verifier: Verifier | None, engine: Engine) -> BackgroundVerifier | None:
+    def _background(self, verifier: Verifier | None, engine: Engine, restarted: bool) -> BackgroundVerifier | None:
         if verifier is None:
             return None
         wanted = wanted_of(self._ferry.spec.verify.mode, self._intent, self._throttle)
-        return background(verifier, engine, self._connections, self._reporter.verification, wanted)
+        return background(verifier, engine, self._connections, self._reporter.verification, wanted, restarted)
+
+    @property
+    def _verifies(self) -> bool:
+        return self._ferry.spec.verify.mode is not VerifyMode.NONE
 
     def _source_for(self, purpose: Purpose) -> Session:
         return self._connections.source(text=purpose is Purpose.SOURCE_TEXT)

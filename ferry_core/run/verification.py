@@ -26,11 +26,16 @@ def wanted_of(mode: VerifyMode, intent: Intent, throttle: Throttle) -> Wanted:
 
 
 def background(
-    verifier: Verifier, engine: Engine, connections: Connections, events: VerificationEvents, wanted: Wanted
+    verifier: Verifier,
+    engine: Engine,
+    connections: Connections,
+    events: VerificationEvents,
+    wanted: Wanted,
+    source_restarted: bool,
 ) -> BackgroundVerifier:
     def reached_source_end() -> Callable[[], bool]:
         return partial(engine.streamer.reached, connections.source_end())
 
     waits = StreamWaits(engine.buffer, engine.ending, reached_source_end)
-    around = Surroundings(engine.buffer, waits, events, wanted, engine.ending, connections.source_restarted)
+    around = Surroundings(engine.buffer, waits, events, wanted, engine.ending, source_restarted)
     return BackgroundVerifier(verifier, engine.moves, around)

@@ -1,5 +1,10 @@
-"""Rows that differ between the servers, named so that a person can find them. Made by ``narrow``; they end a run."""
+"""Rows that differ between the servers. Made by ``narrow``; they end a run.
 
+Messages, which reach logs, Events and the status, have their tables and numbers. Their keys are values of rows: only
+the log at level debug and ``ferry verify -f`` name them.
+"""
+
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +16,8 @@ from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.text import agreeing, shortlist
 from ferry_core.verify.checksum import DIGEST_DIGITS
+
+log = logging.getLogger(__name__)
 
 
 class DifferenceKind(StrEnum):
@@ -108,10 +115,14 @@ class Difference:
         return ", ".join(one.name for one in self.table.stored_columns)
 
     def __str__(self) -> str:
-        text = _TEXTS[self.kind]
+        return f"{self.table.source} ({named_key(self.table, self.key)}): {self.how}"
+
+    @property
+    def how(self) -> str:
+        """How it differs, in words."""
         if self.only_generated:
-            text = f"other values in generated columns ({self.generated_names})"
-        return f"{self.table.source} ({named_key(self.table, self.key)}): {text}"
+            return f"other values in generated columns ({self.generated_names})"
+        return _TEXTS[self.kind]
 
 
 _WRITTEN = (
@@ -131,7 +142,9 @@ TOO_MANY = (
 )
 
 NAMED_ROWS = 20
-"""Maximum number of rows in one message."""
+"""Maximum number of rows that are named at once."""
+NAMED_TABLES = 10
+WHERE_NAMED = "their keys: ferry verify -f MANIFEST, or the log at level debug"
 
 
 class RowsDiffer(DataError):
@@ -139,8 +152,20 @@ class RowsDiffer(DataError):
 
     def __init__(self, differing: Sequence[Difference], advice: str = "") -> None:
         generated = all(difference.only_generated for difference in differing)
-        super().__init__(Reason.ROWS_DIFFER, f"{named(differing)}; {advice or (_GENERATED if generated else _WRITTEN)}")
+        advice = advice or (_GENERATED if generated else _WRITTEN)
+        super().__init__(Reason.ROWS_DIFFER, f"{summary(differing)}; {advice}")
         self.by_table: Mapping[Table, int] = Counter(difference.table for difference in differing)
+
+
+class RowsKept(RowsDiffer):
+    """The source may have lost them, so they stay as they are on the target, until a person starts the Ferry again.
+
+    ``restarted``: because it was restarted, otherwise because their tables were rebuilt.
+    """
+
+    def __init__(self, differing: Sequence[Difference], advice: str, *, restarted: bool) -> None:
+        super().__init__(differing, advice)
+        self.restarted = restarted
 
 
 class RowsDifferAgain(DataError):
@@ -149,14 +174,17 @@ class RowsDifferAgain(DataError):
     def __init__(self, differing: Sequence[Difference], times: int) -> None:
         super().__init__(
             Reason.TARGET_WRITTEN_BY_OTHERS,
-            f"{named(differing)}; they were copied again {times} times and differ once more. Usually somebody else "
+            f"{summary(differing)}; they were copied again {times} times and differ once more. Usually somebody else "
             "writes to them on the target: an application, a job, a trigger or another replication. Stop that, then "
             "start again. If nobody does, the two servers print one value in two ways, or this is a bug in mysql-ferry"
             ": compare the rows, and report it",
         )
 
 
-def named(differing: Sequence[Difference]) -> str:
-    """The number of rows, and the first of them."""
+def summary(differing: Sequence[Difference]) -> str:
+    """How many rows of which tables differ, and how. Names the first of them in the log at level debug."""
+    log.debug("rows that differ: %s", shortlist(differing, NAMED_ROWS, "; "))
+    kinds = Counter((one.table, one.how) for one in differing)
+    texts = [f"{table.source}: {how}{'' if table.whole else f' ({number})'}" for (table, how), number in kinds.items()]
     how_many = agreeing(len(differing), "row", "differ")
-    return f"{how_many} between source and target: {shortlist(differing, NAMED_ROWS, '; ')}"
+    return f"{how_many} between source and target: {shortlist(texts, NAMED_TABLES, '; ')} ({WHERE_NAMED})"

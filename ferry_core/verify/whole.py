@@ -34,12 +34,15 @@ class WholeDifference(Difference):
         return self.extra > 0 or not self.missing
 
     def __str__(self) -> str:
-        name = f"{self.table.source} (copied whole)"
+        return f"{self.table.source} (copied whole): {self.how}"
+
+    @property
+    def how(self) -> str:
         if self.only_generated:
-            return f"{name}: other values in generated columns ({self.generated_names})"
+            return super().how
         least = "at least " if self.at_least else ""
         return (
-            f"{name}: {least}{self.missing} rows are missing on the target or there too few times, {least}{self.extra} "
+            f"{least}{self.missing} rows are missing on the target or there too few times, {least}{self.extra} "
             "are on the target only or there too many times"
         )
 

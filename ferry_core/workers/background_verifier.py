@@ -18,7 +18,7 @@ from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import KeyLiterals, Table
 from ferry_core.text import agreeing, counted
-from ferry_core.verify.difference import Difference, RowsDiffer, named
+from ferry_core.verify.difference import Difference, RowsDiffer, summary
 from ferry_core.verify.final_pass import Progress
 from ferry_core.verify.verifier import KEYS_PER_TURN, Proof, Verdict, Verifier
 from ferry_core.workers.passes import Due, Passes, Wanted
@@ -67,7 +67,7 @@ class Surroundings(NamedTuple):
     wanted: Wanted
     ending: Cancellation
     source_restarted: bool = False
-    """Since the run began."""
+    """Since rows were copied."""
 
 
 class _Running(NamedTuple):
@@ -215,7 +215,7 @@ class BackgroundVerifier:
             raise RetriableError(Reason.VERIFICATION_UNFINISHED, "a pass of the verification is not complete")
         differing = self._verifier.prove_all(deadline, check_cancelled)
         self._under_lock = differing
-        self.differing = named(differing) if differing else ""
+        self.differing = summary(differing) if differing else ""
         return self.differing or None
 
     # -- the verification's thread ---------------------------------------------------------------------------------

@@ -81,11 +81,6 @@ class Connections:
         """Whether lease and checkpoint mean the source by this name: it is that server, or has proven to be it."""
         return self._source.known.was(stored)
 
-    @property
-    def source_restarted(self) -> bool:
-        """Whether the run has met the source with more than one start."""
-        return self._source.known.has_restarted
-
     def forget_starts(self) -> None:
         """Ignore restarts until the servers are met again."""
         self._source.known.forget_start()

@@ -13,7 +13,7 @@ from typing import Protocol
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.moves.move import TableMove
 from ferry_core.tables.table import ALL_ROWS_RAW, KeyLiterals, Table
-from ferry_core.verify.difference import TOO_MANY, Difference, RowsDiffer, RowsDifferAgain, named
+from ferry_core.verify.difference import TOO_MANY, Difference, RowsDiffer, RowsDifferAgain, RowsKept, summary
 from ferry_core.verify.unproven import UnprovenKeys
 from ferry_core.verify.verifier import row_key
 
@@ -31,7 +31,10 @@ _REBUILT = (
     "their tables were rebuilt, repaired or altered on the source, which may have dropped rows without an event, "
     f"{_KEPT}. {_THEN}"
 )
-_RESTARTED = f"the source was restarted during this run, and may have lost rows in a crash, {_KEPT}. {_THEN}"
+_RESTARTED = (
+    "the source was restarted since this Ferry has copied rows, and may have lost some of them in a crash, "
+    f"{_KEPT}. {_THEN}"
+)
 _NO_TRANSACTIONS = (
     "a repair of a MyISAM or Aria table drops rows that it cannot read, without an event, also when the server opens "
     f"the table after a crash, {_KEPT}. Delete the others on the target, then start again"
@@ -60,7 +63,7 @@ class Repairs:
         *,
         source_restarted: bool = False,
     ) -> None:
-        """``source_restarted``: since the run began."""
+        """``source_restarted``: since rows were copied."""
         self._moves = moves
         self._buffer = buffer
         self._unproven = unproven
@@ -110,9 +113,9 @@ class Repairs:
         if dropped := [one for one in replacing if not one.table.transactional]:
             raise RowsDiffer(dropped, _NO_TRANSACTIONS)
         if altered := [one for one in differing if one.table in rebuilt]:
-            raise RowsDiffer(altered, _REBUILT)
+            raise RowsKept(altered, _REBUILT, restarted=False)
         if replacing and self._source_restarted:
-            raise RowsDiffer(replacing, _RESTARTED)
+            raise RowsKept(replacing, _RESTARTED, restarted=True)
 
     def _copy_again(self, move: TableMove, differing: Sequence[Difference]) -> None:
         news = [difference for difference in differing if (move, difference.key) not in self._open]
@@ -122,7 +125,7 @@ class Repairs:
             self._counted.differ({move.id: len(news)})
         if self._of_table[move] > MOST_ROWS:
             raise RowsDiffer(differing, f"{self._of_table[move]} rows of {move.id} have differed so far; {TOO_MANY}")
-        log.warning("%s; they are copied again", named(differing))
+        log.warning("%s; they are copied again", summary(differing))
         for difference in differing:
             place = move, difference.key
             self._open[place] = 0

@@ -94,7 +94,8 @@ def test_a_repair_that_does_not_hold_names_another_writer(cli: FerryCli) -> None
         assert process.wait_end() == 65
         last = process.log.read_text()
     assert "TargetWrittenByOthers" in last
-    assert "(id=2): different values on the target; they were copied again 2 times" in last
+    assert "t: different values on the target (1) (" in last
+    assert "; they were copied again 2 times" in last
     assert cli.pair.source.value("SELECT @@global.read_only") == 0
 
 
@@ -107,7 +108,7 @@ def test_the_run_ends_instead_of_a_repair(cli: FerryCli) -> None:
         assert process.wait_end() == 65
         log = process.log.read_text()
     assert "RowsDiffer: 3 rows differ" in log
-    assert "(id=9): on the target, but not on the source" in log
+    assert "t: on the target, but not on the source, or excluded by the row filter (1)" in log
     assert cli.pair.source.value("SELECT @@global.read_only") == 0
 
 

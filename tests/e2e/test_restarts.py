@@ -76,8 +76,31 @@ def test_rows_that_the_source_lost_in_a_crash_stay_on_the_target(cli: FerryCli) 
             source.execute("SET SESSION sql_log_bin = 0", f"DELETE FROM {table} WHERE id = {lost}")
         assert process.wait_end() == 65
         log = process.log.read_text()
-        assert f"(id={lost}): on the target, but not on the source" in log
-        assert "the source was restarted during this run" in log
+        assert f"{cli.schema}.t: on the target, but not on the source" in log
+        assert "the source was restarted since this Ferry has copied rows" in log
+        assert target.value(f"SELECT COUNT(*) FROM {table}") == rows
+        process.start().wait_stage("ReadyForCutover")
+        assert target.value(f"SELECT COUNT(*) FROM {table}") == rows - 1
+        finish(cli, process)
+
+
+def test_rows_that_the_source_lost_while_the_copier_was_down_stay_on_the_target(cli: FerryCli) -> None:
+    """Another process finds them. It reports them also after a kill before it has, and only a later start deletes."""
+    source, target, table = cli.pair.source, cli.pair.target, f"`{cli.schema}`.t"
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        rows = target.value(f"SELECT COUNT(*) FROM {table}")
+        lost = source.value(f"SELECT MAX(id) FROM {table}")
+        process.kill()
+        source.restart()
+        process.start().wait_status(lambda status: (status["copier"]["epoch"] or 0) > 1)
+        process.kill()
+        source.execute("SET SESSION sql_log_bin = 0", f"DELETE FROM {table} WHERE id = {lost}")
+        process.start()
+        assert process.wait_end() == 65
+        log = process.log.read_text()
+        assert "may have lost some of them in a crash: rows that only the target has are reported" in log
+        assert f"ferry: RowsDiffer: 1 rows differ between source and target: {cli.schema}.t: on the target, but" in log
         assert target.value(f"SELECT COUNT(*) FROM {table}") == rows
         process.start().wait_stage("ReadyForCutover")
         assert target.value(f"SELECT COUNT(*) FROM {table}") == rows - 1

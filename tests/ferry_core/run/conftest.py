@@ -12,7 +12,7 @@ from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry
 from ferry_core.checkpoint.state import ObjectsState, RunState, SeriesState, TableState
 from ferry_core.cutover.outcome import AttemptOutcome
-from ferry_core.errors import ExitCode, FerryError
+from ferry_core.errors import ExitCode, FerryError, KeyUnusable
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
 from ferry_core.moves.move import TableMove
@@ -200,8 +200,10 @@ class FakeCheckpoints:
     def save_if_due(self) -> None:
         """Never due."""
 
-    def give_up_key(self, table_id: str) -> None:
-        self._run.without_key.append(table_id)
+    def learns(self, error: BaseException) -> bool:
+        if isinstance(error, KeyUnusable):
+            self._run.without_key.append(error.table)
+        return isinstance(error, KeyUnusable)
 
     def copy_again(self, tables: Collection[str]) -> None:
         self._run.copied_again += tables

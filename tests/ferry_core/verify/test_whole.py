@@ -44,7 +44,7 @@ def test_the_same_rows_in_other_numbers_differ(both: TablePair, table: Table) ->
     (difference,) = compared(both, table)
     assert (difference.key, difference.source_hash != difference.target_hash) == (ALL_ROWS, True)
     said = RowsDiffer([difference]).message
-    assert f"{both.schema}.t (copied whole): 2 rows are missing on the target or there too few times" in said
+    assert f"{both.schema}.t: 2 rows are missing on the target or there too few times" in said
     assert "2 are on the target only or there too many times" in said
 
 
@@ -91,7 +91,7 @@ def test_what_each_server_has_stored_is_told_apart(both: TablePair) -> None:
     (difference,) = compared(both, table)
     assert difference.only_generated
     said = RowsDiffer([difference]).message
-    assert f"{both.schema}.g (copied whole): other values in generated columns (hour)" in said
+    assert f"{both.schema}.g: other values in generated columns (hour)" in said
     assert "acknowledge: [GeneratedValues]" in said
     assert compared(both, replace(table, compares_stored=False)) == []
     both.on_target("UPDATE g SET v = 8 LIMIT 1")

@@ -1,0 +1,71 @@
+"""A restart of the source is remembered by the checkpoint until rows that it may have lost were reported."""
+
+from unittest.mock import Mock
+
+import pytest
+
+from ferry_core.api.spec import Copy
+from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.checkpoint.state import FORMAT, RunState
+from ferry_core.checkpoint.store import parse
+from ferry_core.moves.move_set import MoveSet
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.run.checkpoints import Checkpoints, Stored, moves_of
+from ferry_core.run.restarted import meet_source
+from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer, RowsKept
+from ferry_core.workers.chunk_source import ChunkSource
+from tests.support.tables import mark, simple_table
+
+TABLE = simple_table("t")
+DIFFERS = [Difference(TABLE, ("1",), DifferenceKind.EXTRA)]
+
+
+def state(**fields: object) -> RunState:
+    return RunState.model_validate({"ferry_uid": "u", "ferry_name": "f", "source_id": "s", "selection": "{}"} | fields)
+
+
+def source(start: str) -> Mock:
+    return Mock(**{"identity.start": start, "endpoint.where": "source s:3306"})
+
+
+def checkpoints(of: RunState) -> tuple[Checkpoints, MoveSet]:
+    moves = moves_of(of, [TABLE], Copy(), Flavor.MYSQL)
+    return Checkpoints(Stored(Mock(), 1), of, ChunkSource(moves), ChangeBuffer(mark(1)), Mock(json_changed=0)), moves
+
+
+def test_every_later_process_knows_of_the_restart(caplog: pytest.LogCaptureFixture) -> None:
+    kept = state()
+    for start, restarted in (("1", False), ("1", False), ("2", True), ("2", True), ("3", True)):
+        meet_source(kept, source(start), verifies=True)
+        assert kept.source_restarted == restarted
+        kept = parse(kept.model_dump_json(), FORMAT, "here")
+    assert caplog.text.count("may have lost some of them in a crash") == 3
+
+
+def test_without_verification_it_says_that_nothing_finds_lost_rows(caplog: pytest.LogCaptureFixture) -> None:
+    meet_source(state(source_start="1"), source("2"), verifies=False)
+    assert "nothing finds rows that only the target has" in caplog.text
+
+
+def test_a_state_of_an_older_version_tells_nothing() -> None:
+    kept = state()
+    meet_source(kept, source("2"), verifies=True)
+    assert (kept.source_start, kept.source_restarted) == ("2", False)
+
+
+@pytest.mark.parametrize(
+    ("error", "restarted", "rebuilt"),
+    [
+        (RowsDiffer(DIFFERS), True, True),
+        (RowsKept(DIFFERS, "", restarted=True), False, True),
+        (RowsKept(DIFFERS, "", restarted=False), True, False),
+    ],
+)
+def test_what_was_reported_is_forgotten_and_nothing_else(error: RowsDiffer, restarted: bool, rebuilt: bool) -> None:
+    kept = state(source_restarted=True, position=str(mark(1).position), tables={TABLE.id: {"started": True}})
+    kept.tables[TABLE.id].rebuilt = True
+    saving, _ = checkpoints(kept)
+    assert saving.learns(error) == isinstance(error, RowsKept)
+    saving.save()
+    (table,) = kept.tables.values()
+    assert (kept.source_restarted, table.rebuilt) == (restarted, rebuilt)
