@@ -47,8 +47,7 @@ def perhaps_unlogged(session: Session, last: LastRead, known: str, now: str) -> 
 
 def _logged_at(session: Session, last: LastRead) -> MariaDbGtids:
     """The last transaction of each domain before a place; none if the file is gone."""
-    rows = session.query(f"SELECT BINLOG_GTID_POS({string(last.file)}, {last.offset})")
-    return MariaDbGtids.parse((rows[0][0] or b"").decode())
+    return MariaDbGtids.parse(session.text(f"SELECT BINLOG_GTID_POS({string(last.file)}, {last.offset})"))
 
 
 def _missing(endpoint: Endpoint, last: LastRead, wanted: Mapping[int, tuple[int, int]], own: int) -> Mapping[int, int]:

@@ -7,6 +7,7 @@ The setting that caused such an event may be corrected by now, so the message al
 from collections.abc import Collection
 
 from ferry_core.errors import DataError
+from ferry_core.mysql.quoted_values import without_literals
 from ferry_core.reasons import Reason
 from ferry_core.schema.statements import StatementKind
 from ferry_core.tables.table import Table, TableName
@@ -89,11 +90,10 @@ def removal(text: str, tables: Collection[TableName]) -> UnresumableEvent:
 def statement(text: str, kind: StatementKind, tables: Collection[TableName], different: str = "") -> UnresumableEvent:
     """A statement that changed a definition (``different`` says how) or changed rows that it does not name."""
     names = ", ".join(sorted(map(str, tables)))
-    shown = _shortened(text)
     if kind is StatementKind.SCHEMA_CHANGE:
         how = f" ({different})" if different else ""
         error = UnresumableEvent(
-            Reason.SCHEMA_CHANGED, f"the definition of {names} was changed on the source: {shown}{how}"
+            Reason.SCHEMA_CHANGED, f"the definition of {names} was changed on the source: {_shortened(text)}{how}"
         )
         error.changed = frozenset(map(str, tables))
         return error
@@ -103,7 +103,7 @@ def statement(text: str, kind: StatementKind, tables: Collection[TableName], dif
         whose = "rows may have been changed on the source, through a view, trigger or function,"
     return UnresumableEvent(
         Reason.STATEMENT_FORMAT,
-        f"{whose} by a session that logs statements instead of rows: {shown}",
+        f"{whose} by a session that logs statements instead of rows: {_shortened(without_literals(text))}",
         "see that every session has binlog_format=ROW",
     )
 

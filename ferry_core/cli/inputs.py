@@ -1,6 +1,7 @@
 """Options that several commands share, and the parsing of their values. Used by the commands."""
 
 import ipaddress
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,15 @@ def token_of(file: Path) -> str:
     if not token or not token.isprintable() or " " in token:
         raise ConfigError(Reason.TOKEN_UNREADABLE, f"--token-file {file}: holds no token; put one word there")
     return token
+
+
+def open_tokens(files: Sequence[Path]) -> list[str]:
+    """A warning for each of these files that every login of the machine may read."""
+    return [
+        f"--token-file {file}: every login of this machine may read it; chmod 600 it"
+        for file in files
+        if file.stat().st_mode & stat.S_IROTH
+    ]
 
 
 def read_tokens(files: Sequence[Path]) -> dict[str, str]:

@@ -91,7 +91,7 @@ def run(
     patience = inputs.duration("--retry-for", retry_for)
     loaded = load(files, secrets_dir)
     configure(log_format, _level(loaded.ferry, log_level))
-    for text in loaded.notices:
+    for text in (*loaded.notices, *inputs.open_tokens(token_files)):
         out.notice(text)
     path = inputs.state_path(loaded.ferry, state)
     if path is not None and os.path.lexists(path):

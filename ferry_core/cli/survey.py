@@ -36,7 +36,7 @@ class Surveyed:
 def survey(endpoint: Endpoint) -> Surveyed:
     """Raises FerryError if the server cannot be asked."""
     with Session(endpoint, Purpose.CONTROL) as session:
-        version = _text(session.query("SELECT VERSION()")[0][0])
+        version = session.text("SELECT VERSION()")
         rows = session.query(_SCHEMAS)
     return Surveyed(version, [SchemaSize(_text(row[0]), *(int(_text(value)) for value in row[1:])) for row in rows])
 

@@ -87,7 +87,7 @@ class GtidVisibility:
         deadline = time.monotonic() + DEADLINE_SECONDS
         statement = f"SELECT @@server_uuid, WAIT_FOR_EXECUTED_GTID_SET('{mark.position}', {POLL_SECONDS})"
         while not cancelled():
-            server_uuid, timed_out = session.query(statement)[0]
+            server_uuid, timed_out = session.row(statement, 2)
             if (server_uuid or b"").decode() != self._server_uuid:
                 raise DataError(
                     Reason.SOURCE_REPLACED,

@@ -7,6 +7,7 @@ fewest privileges, and names a missing one.
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.processes import Process, processes
+from ferry_core.mysql.quoted_values import without_literals
 from ferry_core.mysql.session import Row, Session
 
 AT_MOST = 20
@@ -84,7 +85,7 @@ def _line(thread: int, process: Process | None, transaction: Row | None, *, hold
     if holds:
         parts.append("holds the global write lock" if transaction is not None else "holds write locks")
     if process is not None and process.statement:
-        text = " ".join(process.statement.split())
+        text = " ".join(without_literals(process.statement).split())
         parts.append(f"running for {process.seconds} s: {text[:80]}{'...' if len(text) > 80 else ''}")
     elif process is not None and process.command == "Sleep":
         parts.append(f"idle for {process.seconds} s")

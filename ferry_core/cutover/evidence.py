@@ -71,4 +71,4 @@ def caution(session: Session, stored: Mapping[str, str]) -> str:
 
 
 def _uptime(session: Session) -> str:
-    return (session.query(_UPTIME)[0][1] or b"0").decode()
+    return (session.row(_UPTIME, 2)[1] or b"0").decode()

@@ -35,4 +35,4 @@ class AdvisoryLock:
 def holders(session: Session, locks: Sequence[AdvisoryLock]) -> list[int]:
     """The same for several locks at once."""
     columns = ", ".join(f"IS_USED_LOCK({string(lock.name)})" for lock in locks)
-    return [int(value or 0) for value in session.query(f"SELECT {columns}")[0]]
+    return [int(value or 0) for value in session.row(f"SELECT {columns}", len(locks))]

@@ -21,7 +21,7 @@ from ferry_core.errors import (
     TooLarge,
 )
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.quoted_values import without_values
+from ferry_core.mysql.quoted_values import without_literals, without_values
 from ferry_core.reasons import Reason
 
 TLS_NOT_OFFERED = 2026
@@ -102,7 +102,7 @@ def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> Ferry
         meaning = _REFUSED_NOW
     message = f"{where}: {text} (error {code})" if code else f"{where}: {text}"
     message += f"; {meaning.advice}" if meaning.advice else ""
-    shown = statement if meaning.shows_statement else ""
+    shown = without_literals(statement) if meaning.shows_statement else ""
     return meaning.kind(meaning.reason, message, server=endpoint.role, code=code, statement=shown)
 
 

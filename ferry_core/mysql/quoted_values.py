@@ -1,5 +1,7 @@
-"""Takes the values of rows out of what a server says: messages end in logs, Events and the status. Called by ``faults``
-and ``session``.
+"""Takes the values of rows out of what a server says, and out of statements: messages end in logs, Events and the
+status.
+
+Called by ``faults`` and ``session``, and wherever a message shows a statement.
 
 The texts are those of MySQL 9.7 and MariaDB 10.11. Other numbers quote names only, or a text that an author of the
 database chose (SIGNAL).
@@ -22,8 +24,30 @@ _PLACES = {
 }
 LEFT_OUT = "(not shown)"
 
+_NAME_OR_LITERAL = re.compile(
+    r"""(?P<name>`(?:[^`]|``)*(?:`|$))"""
+    r"""|'(?:[^'\\]|\\.|'')*(?:'|\\?$)|"(?:[^"\\]|\\.|"")*(?:"|\\?$)"""
+    r"""|\b0[xb][0-9A-Fa-f]+\b|\b\d+(?:\.\d*)?(?:e[+-]?\d+)?\b""",
+    re.DOTALL | re.IGNORECASE,
+)
+_OF_ROWS = re.compile(r"[\s(]*(?:SELECT|INSERT|REPLACE|UPDATE|DELETE|WITH|LOAD|CALL|EXECUTE)\b", re.IGNORECASE)
+_COMMENT = re.compile(r"\s*(?:/\*.*?\*/|--\s[^\n]*\n|#[^\n]*\n)", re.DOTALL)
+_READ_CHARACTERS = 4000
+"""Statements have megabytes, of which messages show a line."""
+
 
 def without_values(code: int, text: str) -> str:
     """The message of error or warning ``code`` without the values that it quotes."""
     place = _PLACES.get(code)
     return place.sub(LEFT_OUT, text) if place is not None else text
+
+
+def without_literals(statement: str) -> str:
+    """A statement that reads or writes rows without strings and numbers, as ``?``; other statements as they are."""
+    head = statement[:_READ_CHARACTERS]
+    begin = head
+    while comment := _COMMENT.match(begin):
+        begin = begin[comment.end() :]
+    if not _OF_ROWS.match(begin):
+        return statement
+    return _NAME_OR_LITERAL.sub(lambda found: found["name"] or "?", head)

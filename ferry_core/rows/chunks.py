@@ -5,6 +5,7 @@ the target) and *walked* (nothing is left beyond the frontier): plain data that 
 restores. One per move. Not thread-safe by itself: ``workers.chunk_source`` guards it.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -15,6 +16,8 @@ from ferry_core.rows.chunk_size import ChunkSizer, ChunkTarget
 from ferry_core.rows.copier import CopyResult
 from ferry_core.rows.walk import KeyWalk
 from ferry_core.tables.table import EVERY_ROW, KeyLiterals, KeyRange, Selector, Table
+
+log = logging.getLogger(__name__)
 
 PlainBound = list[str] | None
 """Key literals; None is unbounded."""
@@ -178,8 +181,11 @@ class TableChunks:
 
 
 def _too_large(chunk: Chunk) -> DataError:
-    behind = f"behind key ({', '.join(chunk.range.lo)})" if chunk.range.lo else "at the start"
-    return DataError(Reason.ROW_TOO_LARGE, f"a row of {chunk.table.id} {behind} does not fit max_allowed_packet")
+    log.debug("the row of %s that does not fit comes behind the key %s", chunk.table.id, chunk.range.lo)
+    return DataError(
+        Reason.ROW_TOO_LARGE,
+        f"a row of {chunk.table.id} does not fit max_allowed_packet (the key before it is in the log at level debug)",
+    )
 
 
 def _plain(key: KeyLiterals | None) -> PlainBound:

@@ -5,6 +5,7 @@ target loads it in one fenced transaction. Used by copy workers (key ranges) and
 What may run at the same time is decided by ``consistency``, not here.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -20,6 +21,8 @@ from ferry_core.rows.statements import Statements
 from ferry_core.rows.target_keys import has_hash_unique, target_key_index
 from ferry_core.tables.nullable import key_has_null, key_not_unique
 from ferry_core.tables.table import KeyLiterals, KeySet, Selector, Table
+
+log = logging.getLogger(__name__)
 
 CUT = {1260, 1301}
 """GROUP_CONCAT was truncated, or a function's result exceeds max_allowed_packet: the rows do not fit."""
@@ -150,7 +153,7 @@ class RowCopier:
 
     def _read(self, statements: Statements, selector: Selector) -> _Batch:
         table, hashed = statements.table, statements.table in self._hashed
-        row = self._source.query(statements.source(selector, self._lock, hashed=hashed))[0]
+        row = self._source.row(statements.source(selector, self._lock, hashed=hashed), 6)
         if warnings := self._source.warnings():
             self._refuse_cut(table, selector, warnings)
         total, payload, changed, keys, big, hashes = row
@@ -274,7 +277,9 @@ def _split(value: bytes | None) -> list[str]:
 
 
 def _too_large(table: Table, key: KeyLiterals, why: str) -> DataError:
+    log.debug("the row of %s that does not fit has the key (%s)", table.id, ", ".join(key))
     return DataError(
         Reason.ROW_TOO_LARGE,
-        f"the row of {table.id} with key ({', '.join(key)}) does not fit: {why}; raise max_allowed_packet on both ends",
+        f"a row of {table.id} does not fit: {why}; raise max_allowed_packet on both ends (its key is in the log at "
+        "level debug)",
     )

@@ -181,7 +181,7 @@ def wanted_definition(source: Session, table: Table, sequences: Mapping[TableNam
 
 def definition(source: Session, table: TableName) -> Definition:
     """The source's definition of a table."""
-    text = source.query(f"SHOW CREATE TABLE {table.sql}")[0][1]
+    text = source.row(f"SHOW CREATE TABLE {table.sql}", 2)[1]
     if text is None:
         raise DataError(Reason.DEFINITION_UNREADABLE, f"SHOW CREATE TABLE of {table} gave nothing")
     # It contains literals of other character sets as raw bytes, which are passed to the target unchanged.
@@ -206,6 +206,8 @@ def create_schemas(source: Session, target: Session, tables: Sequence[Table]) ->
             "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata"
             f" WHERE schema_name = {string(of_source)}"
         )
+        if not rows:
+            raise DataError(Reason.SCHEMA_CHANGED, f"{source.endpoint.where}: schema {of_source} was dropped just now")
         charset, collation = ((value or b"").decode() for value in rows[0])
         target.execute(
             f"CREATE DATABASE IF NOT EXISTS {identifier(of_target)} CHARACTER SET {charset} COLLATE {collation}"

@@ -145,7 +145,7 @@ class ObjectMaker:
     def _settings(self) -> Iterator[None]:
         """Set these settings; the session's own are restored afterwards."""
         names = ", ".join(f"@@SESSION.{name}" for name in _SET)
-        before = dict(zip(_SET, self._session.query(f"SELECT {names}")[0], strict=True))
+        before = dict(zip(_SET, self._session.row(f"SELECT {names}", len(_SET)), strict=True))
         self._session.execute(f"SET SESSION lock_wait_timeout = {self._lock_seconds}")
         try:
             yield

@@ -45,6 +45,8 @@ _NAME = rb"(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"
 _DEFINER = re.compile(rb" DEFINER=" + _NAME + rb"(?:@" + _NAME + rb")?")
 _STATUS = re.compile(rb"( ON COMPLETION (?:NOT )?PRESERVE )(ENABLE|DISABLE ON SLAVE|DISABLE ON REPLICA|DISABLE)\b")
 _AS_BIGINT = re.compile(rb"(?<=` )as bigint ")
+_SHOWN_COLUMNS = {Kind.SEQUENCE: 2, Kind.VIEW: 4, Kind.EVENT: 7}
+"""Of SHOW CREATE. Six of the other kinds."""
 """Printed by MariaDB since 11.5, which has other types too."""
 _LISTINGS = {
     (Kind.SEQUENCE,): "SELECT 'SEQUENCE', TABLE_SCHEMA, TABLE_NAME, '', 0, ''"
@@ -187,7 +189,8 @@ def wanted_objects(
 def read(session: Session, one: Listed) -> Definition:
     """The definition on the session's server. ConfigError if the account may not see it."""
     session.execute(f"USE {identifier(one.name.schema)}")
-    row = [value or b"" for value in session.query(f"SHOW CREATE {one.kind} {identifier(one.name.name)}")[0]]
+    shown = session.row(f"SHOW CREATE {one.kind} {identifier(one.name.name)}", _SHOWN_COLUMNS.get(one.kind, 6))
+    row = [value or b"" for value in shown]
     match one.kind:
         case Kind.SEQUENCE:
             values = [b"", _AS_BIGINT.sub(b"", row[1]), b"utf8mb4", b"utf8mb4_general_ci", b"", b""]

@@ -79,7 +79,7 @@ def sequences_of(session: Session, schemas: Collection[str]) -> list[TableName]:
 
 
 def _place(session: Session, name: TableName) -> _Place:
-    row = session.query(f"SELECT cycle_count, next_not_cached_value, increment FROM {name.sql}")[0]
+    row = session.row(f"SELECT cycle_count, next_not_cached_value, increment FROM {name.sql}", 3)
     rounds, value, increment = (int(number or 0) for number in row)
     sign = -1 if increment < 0 else 1
     return _Place(rounds, value * sign, sign)

@@ -78,7 +78,7 @@ def definitions_of(session: Session, names: Sequence[TableName]) -> dict[TableNa
     found = {}
     for name in names:
         try:
-            text = session.query(f"SHOW CREATE TABLE {name.sql}")[0][1] or b""
+            text = session.row(f"SHOW CREATE TABLE {name.sql}", 2)[1] or b""
         except (ConfigError, DataError) as error:
             if not table_is_gone(error):
                 # not allowed, or readable only with other settings: preflight tries again and reports it

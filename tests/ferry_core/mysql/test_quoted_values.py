@@ -3,7 +3,7 @@
 import pytest
 
 from ferry_core.errors import FerryError
-from ferry_core.mysql.quoted_values import without_values
+from ferry_core.mysql.quoted_values import without_literals, without_values
 from ferry_core.mysql.session import Purpose, Session
 from tests.support.servers import Pair
 
@@ -58,3 +58,23 @@ def test_a_warnings_message_is_shown_without_values(pair: Pair, schema: str) -> 
 )
 def test_a_value_cannot_end_its_quotation(code: int, text: str, shown: str) -> None:
     assert without_values(code, text) == shown
+
+
+@pytest.mark.parametrize(
+    ("statement", "shown"),
+    [
+        (
+            "SELECT v FROM `t4711` WHERE `a``1` IN (4711, -4.7e11, 0x4711)",
+            "SELECT v FROM `t4711` WHERE `a``1` IN (?, -?, ?)",
+        ),
+        (
+            "/* job 'x' */ -- 1\n update t set v = 'it''s \\' 4711' where k = \"a\"",
+            "/* job ? */ -- ?\n update t set v = ? where k = ?",
+        ),
+        ("INSERT INTO t VALUES (_utf8mb4 X'4711', 'cut off", "INSERT INTO t VALUES (_utf8mb4 X?, ?"),
+        ("(SELECT 1) UNION (SELECT 2)", "(SELECT ?) UNION (SELECT ?)"),
+        ("ALTER TABLE t ADD v VARCHAR(40) DEFAULT 'x'", "ALTER TABLE t ADD v VARCHAR(40) DEFAULT 'x'"),
+    ],
+)
+def test_a_statement_about_rows_is_shown_without_literals(statement: str, shown: str) -> None:
+    assert without_literals(statement) == shown

@@ -1,5 +1,6 @@
 """A server that lies, floods or asks for a file: the statement ends with a reason, in bounded memory."""
 
+import ast
 import itertools
 import struct
 import threading
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import ferry_core
 from ferry_core.binlog.handshake import connect_dump
 from ferry_core.errors import ConnectionLost, DataError, FerryError, ServerRole
 from ferry_core.mysql import guarded
+from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
 from tests.support.rogue import EOF, OK, Link, column, greeting, rogue, text
@@ -186,6 +189,44 @@ def test_an_answer_that_is_not_the_protocol_has_a_reason(lie: str, ask: Ask) -> 
             ask(session)
         assert ended.value.reason == "AnswerMalformed"
         assert session.closed, "its next answer could be taken for that of another statement"
+
+
+@pytest.mark.parametrize(
+    ("columns", "ask"),
+    [
+        (0, lambda session: session.row("SELECT 1", 1)),
+        (1, lambda session: session.row("SELECT 1, 2", 2)),
+        (0, lambda session: session.text("SELECT 1")),
+        (0, AdvisoryLock("a").holder),
+    ],
+)
+def test_an_answer_without_the_row_that_is_due_has_a_reason(columns: int, ask: Ask) -> None:
+    def answer(link: Link, _: bytes) -> None:
+        rows = [text(b"a")] * columns
+        for number, packet in enumerate((b"\x01", column(), EOF, *rows, EOF), 1):
+            link.send(number, packet)
+
+    with (
+        rogue(answer) as server,
+        Session(server.endpoint(), Purpose.CONTROL) as session,
+        pytest.raises(ConnectionLost) as ended,
+    ):
+        ask(session)
+    assert ended.value.reason == "AnswerMalformed"
+
+
+def test_no_row_is_taken_of_an_answer_that_may_have_none() -> None:
+    """``Session.row`` and ``value`` refuse such an answer; ``query(...)[0]`` would end in an IndexError."""
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in Path(ferry_core.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Attribute)
+        and node.value.func.attr == "query"
+    ]
+    assert found == []
 
 
 def test_packets_out_of_order_have_a_reason() -> None:

@@ -235,7 +235,7 @@ def test_a_target_with_smaller_packets_accepts_everything_but_json(family: str, 
     lengths = "SELECT id, SHA2(b, 256), SHA2(c, 256) FROM s.t ORDER BY id"
     assert pair.source.query(lengths) == pair.target.query(lengths)
     if pair.family is Family.MYSQL:
-        with pytest.raises(DataError, match=r"RowTooLarge: the row of s\.j with key \(7\)"):
+        with pytest.raises(DataError, match=r"RowTooLarge: a row of s\.j does not fit"):
             both.copier().copy(documents, ALL)
     both.close()
 
