@@ -8,7 +8,8 @@ ARG SSL_CERT_FILE
 ARG PIP_CERT
 ENV UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/ferry UV_NO_CACHE=1 UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 RUN ["python3", "-m", "venv", "/opt/uv"]
-RUN ["/opt/uv/bin/pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check", "uv==0.13.9"]
+COPY hack/uv.txt /opt/uv/
+RUN ["/opt/uv/bin/pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check", "--require-hashes", "-r", "/opt/uv/uv.txt"]
 WORKDIR /src
 COPY pyproject.toml uv.lock ./
 # Exactly what uv.lock names, each file checked by its hash.

@@ -4,6 +4,7 @@ The version stands in pyproject.toml; ``version NEW`` writes it wherever a file 
 """
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -49,6 +50,8 @@ def write_version(new: str) -> None:
 
 def make(downloads: str) -> None:
     """Everything. ``downloads``: the URL under which dist/ will be published, for krew."""
+    if (base := os.environ.get("BASE")) and "@sha256:" not in base:
+        sys.exit(f"give the base of a release by its digest, not {base}: a tag may name another image tomorrow")
     if any(found != {version()} for found in written().values()):
         sys.exit(f"the versions differ: {written()}; run make version NEW={version()}")
     shutil.rmtree(DIST, ignore_errors=True)

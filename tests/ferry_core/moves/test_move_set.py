@@ -13,7 +13,7 @@ from ferry_core.binlog.transactions import Transactions
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.moves.move import MoveState
 from ferry_core.moves.move_set import MoveSet
-from tests.ferry_core.binlog.test_transactions import COMMIT, Replay, description, gtid, insert, query, table_map
+from tests.support.binlog_events import COMMIT, Replay, description, gtid, insert, query, table_map
 from tests.support.tables import mark, simple_table
 
 
