@@ -107,9 +107,9 @@ torture: setup  ## random faults on random tables under load for SECONDS, judged
 	  $(if $(PLAN),--plan $(PLAN)) $(if $(COUNTERS),--counters $(COUNTERS))
 
 .PHONY: fuzz
-fuzz: setup  ## bytes of a hostile server, found by atheris: SECONDS=60 for each of four targets
+fuzz: setup  ## bytes of a hostile server, found by atheris: SECONDS for each of four targets
 	@UV_PROJECT_ENVIRONMENT=build/fuzz-env UV_PYTHON=$(CURDIR)/$(BIN)/python hack/uv.sh sync --frozen --all-extras --group fuzz --quiet
-	@build/fuzz-env/bin/python -m tests.fuzz $(or $(SECONDS),60)
+	@build/fuzz-env/bin/python -m tests.fuzz $(SECONDS)
 
 .PHONY: model
 model: setup  ## explore the model of the rules in large bounds: some hours, 4 GiB, one process

@@ -100,7 +100,7 @@ def test_rows_that_the_source_lost_while_the_copier_was_down_stay_on_the_target(
         assert process.wait_end() == 65
         log = process.log.read_text()
         assert "may have lost some of them in a crash: rows that only the target has are reported" in log
-        assert f"ferry: RowsDiffer: 1 rows differ between source and target: {cli.schema}.t: on the target, but" in log
+        assert f"ferry: RowsDiffer: 1 row differs between source and target: {cli.schema}.t: on the target, but" in log
         assert target.value(f"SELECT COUNT(*) FROM {table}") == rows
         process.start().wait_stage("ReadyForCutover")
         assert target.value(f"SELECT COUNT(*) FROM {table}") == rows - 1

@@ -10,14 +10,18 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import pymysql
+
 from tests.faults.scene import Scene
 from tests.support.ferry_cli import STREAMING
-from tests.support.proxy import Proxy
+from tests.support.proxy import Direction, Proxy
 from tests.support.server_faults import BinlogEnd, DurableDisk, binlog_end, lose_tail
 from tests.support.servers import Server
 from tests.support.waits import wait_until
 
 _SILENCE_SECONDS = 3.0
+_BYTES = 6000
+"""Enough for a login and some statements, too little for a chunk."""
 
 Event = Callable[[Scene], None]
 
@@ -78,6 +82,43 @@ def _cut(scene: Scene, end: str) -> None:
     _proxy(scene, end).cut()
 
 
+def _cut_often(scene: Scene, end: str) -> None:
+    """Each connection breaks after so many bytes, wherever it is then."""
+    proxy = _proxy(scene, end)
+    proxy.cut_after(_BYTES, Direction.TO_SERVER)
+    proxy.cut_after(2 * _BYTES, Direction.TO_CLIENT)
+    _let_go(scene)
+    time.sleep(_SILENCE_SECONDS)  # duration of the fault
+    proxy.cut_no_more()
+
+
+def _slow(scene: Scene, end: str) -> None:
+    """Everything arrives, in short pieces of time."""
+    proxy = _proxy(scene, end)
+    _let_go(scene)
+    over = time.monotonic() + _SILENCE_SECONDS
+    while time.monotonic() < over:
+        proxy.pause()
+        time.sleep(0.2)  # duration of the fault
+        proxy.resume()
+        time.sleep(0.02)
+
+
+def _no_more_connections(scene: Scene, end: str) -> None:
+    """All are taken by others, once ours have been ended."""
+    server = _server(scene, end)
+    with contextlib.ExitStack() as taken, contextlib.closing(server.connect()) as admin:
+        admin.cursor().execute("SET GLOBAL max_connections = 10")
+        server.kill_connections()
+        admin.ping()
+        with contextlib.suppress(pymysql.MySQLError):
+            while True:
+                taken.enter_context(contextlib.closing(server.connect()))
+        _let_go(scene)
+        time.sleep(_SILENCE_SECONDS)  # duration of the fault
+        admin.cursor().execute("SET GLOBAL max_connections = DEFAULT")
+
+
 def _answer_lost(scene: Scene, end: str) -> None:
     """The server executes what it gets, and no answer arrives."""
     proxy = _proxy(scene, end)
@@ -104,6 +145,10 @@ def copier_frozen(scene: Scene) -> None:
     with scene.ferry.frozen():
         _let_go(scene)
         time.sleep(_SILENCE_SECONDS)  # duration of the fault
+
+
+def selection_changes(scene: Scene) -> None:
+    scene.ferry.edit(lambda documents: documents[0]["spec"]["tables"]["exclude"].append(f"{scene.schema}.bulk"))
 
 
 # -- what people do on the source ------------------------------------------------------------------------------------
@@ -139,6 +184,16 @@ def settings_restored(scene: Scene) -> None:
         )
 
 
+def row_images_change(scene: Scene) -> None:
+    """New sessions of the application log less of each row. Back again at the end of the case."""
+    scene.pair.source.execute("SET GLOBAL binlog_row_image = MINIMAL")
+    scene.pair.source.kill_connections()
+
+
+def row_images_restored(scene: Scene) -> None:
+    scene.pair.source.execute("SET GLOBAL binlog_row_image = DEFAULT")
+
+
 def checksums_off(scene: Scene) -> None:
     source = scene.pair.source
     source.execute("SET GLOBAL binlog_checksum = NONE")
@@ -172,7 +227,31 @@ def xa_left_open(scene: Scene) -> None:
 # -- what people do on the target ------------------------------------------------------------------------------------
 
 
-# -- what a power cut of the source takes away ------------------------------------------------------------------------
+def lease_removed(scene: Scene) -> None:
+    scene.proxy.release()  # a transaction that writes rows holds the lease
+    scene.pair.target.execute(f"DELETE FROM mysql_ferry.lease WHERE ferry_uid = '{scene.uid}'")
+
+
+def lease_taken(scene: Scene) -> None:
+    """As by another run that begins, without its copying."""
+    scene.proxy.release()
+    scene.pair.target.execute(f"UPDATE mysql_ferry.lease SET epoch = epoch + 1 WHERE ferry_uid = '{scene.uid}'")
+
+
+def helper_tables_dropped(scene: Scene) -> None:
+    scene.proxy.release()
+    scene.pair.target.execute("DROP DATABASE mysql_ferry")
+
+
+# -- what a power cut takes away ---------------------------------------------------------------------------------------
+
+
+def target_loses_commits(scene: Scene) -> None:
+    """Rows, marks and epochs of the last seconds are gone. The run's state file has them."""
+    disk = DurableDisk(scene.pair.target, scene.folder / "disk")
+    with _newest(scene):
+        disk.cut_power()
+    _let_go(scene)
 
 
 def loses_tail(scene: Scene) -> None:
@@ -221,6 +300,9 @@ EVENTS: dict[str, Event] = {
             ("hangs", _hangs),
             ("silent", _silent),
             ("cut", _cut),
+            ("cut often", _cut_often),
+            ("slow", _slow),
+            ("connections taken", _no_more_connections),
             ("answer lost", _answer_lost),
             ("sessions killed", _sessions_killed),
         )
@@ -228,11 +310,17 @@ EVENTS: dict[str, Event] = {
     "copier killed": copier_killed,
     "copier terminated": copier_terminated,
     "copier frozen": copier_frozen,
+    "selection changes": selection_changes,
     "source loses tail": loses_tail,
     "source loses rows": loses_rows,
+    "target loses commits": target_loses_commits,
+    "lease removed": lease_removed,
+    "lease taken": lease_taken,
+    "helper tables dropped": helper_tables_dropped,
     "binlog rotated": binlog_rotated,
     "settings change": settings_change,
     "checksums change": checksums_off,
+    "row images change": row_images_change,
     "source read-only": read_only_for_a_moment,
     "xa left open": xa_left_open,
     "table altered": partial(_statement, end="source", statement="ALTER TABLE bulk ADD COLUMN added INT"),
@@ -244,8 +332,9 @@ EVENTS: dict[str, Event] = {
 
 OWN_SOURCE = {"source loses tail", "source loses rows"}
 """These need a source of their own: other tests could not use it any more."""
+OWN_TARGET = {"target loses commits"}
 
 ENDED_BY_ITSELF = {"copier killed", "copier terminated"}
 """After these the copier is started again, as the operator or a person would."""
-UNDONE: dict[str, Event] = {"settings change": settings_restored}
+UNDONE: dict[str, Event] = {"settings change": settings_restored, "row images change": row_images_restored}
 """What is to be done after the case, whatever came of it."""

@@ -1,7 +1,7 @@
 """Faults of the cluster. The operator never connects to a database, so none of them can touch a row."""
 
 from ferry_core.reasons import Reason
-from tests.faults.table import Cell, Outcome, Section, nothing_to_do, tested
+from tests.faults.table import Cell, NotMade, Outcome, Section, nothing_to_do, tested
 
 _CLUSTER = "e2e/kubernetes"
 
@@ -73,6 +73,35 @@ KUBERNETES = Section(
                 "ferry_operator/test_faults.py::test_a_changed_credential_reference_makes_a_new_pod_once_the_old_one_is_gone",
                 "ferry_operator/test_faults.py::test_a_secret_that_somebody_deletes_before_the_copier_starts_is_created_again",
             ),
+        ),
+        nothing_to_do(
+            "An image cannot be pulled",
+            "start",
+            "ImagePullBackOff in the status, retried by the kubelet",
+            tested("ferry_operator/test_faults.py::test_an_image_that_cannot_be_pulled"),
+        ),
+        nothing_to_do(
+            "A copier dies while the operator is down",
+            "any phase",
+            "the kubelet restarts it in its Pod, and it resumes",
+            tested(
+                f"{_CLUSTER}/test_operator_faults.py::test_a_copier_that_dies_while_the_operator_is_down_is_restarted_in_place"
+            ),
+        ),
+        nothing_to_do(
+            "The kubelet or the container runtime is restarted",
+            "any phase",
+            "containers go on",
+            NotMade(
+                "the tests' cluster has one node, whose kubelet keeps the Pods of all tests. A kubelet that is away is "
+                "made (a node that does not answer)"
+            ),
+        ),
+        nothing_to_do(
+            "The disk of a node is full, or its processes are evicted for it",
+            "any phase",
+            "as an eviction: a new Pod resumes",
+            NotMade("it would evict the Pods of all tests; the operator gets the same Pod as for any eviction"),
         ),
         nothing_to_do(
             "A copier hangs",

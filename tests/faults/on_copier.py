@@ -1,7 +1,7 @@
 """Faults of the copier, and of the network."""
 
 from ferry_core.reasons import Reason
-from tests.faults.table import Cell, NotMade, Outcome, Section, nothing_to_do, tested
+from tests.faults.table import Cell, Made, NotMade, Outcome, Section, nothing_to_do, tested
 
 COPIER = Section(
     "The copier",
@@ -15,6 +15,12 @@ COPIER = Section(
                 "e2e/test_left_behind.py::test_a_kill_while_the_record_is_flushed_to_disk",
                 "e2e/test_two_runs.py::test_a_new_run_starts_at_once_after_a_killed_one",
             ),
+        ),
+        nothing_to_do(
+            "kill -9",
+            "at each step",
+            "the next start resumes from the checkpoint, and first unlocks a source that an attempt has locked",
+            Made("copier killed", ("recording",)),
         ),
         nothing_to_do(
             "kill -9 again and again",
@@ -148,6 +154,39 @@ COPIER = Section(
             Reason.SCHEMA_CHANGED,
         ),
         nothing_to_do(
+            "Settings of copy, throttle, verify and cutover change",
+            "while it runs, or is down",
+            "they are followed",
+            tested("e2e/test_directive.py::test_throttle_workers_and_cutover_change_during_a_run"),
+        ),
+        nothing_to_do(
+            "It is aborted",
+            "any phase, also under the lock, beside a run, and while the target refuses writes",
+            "the source is writable, the target's rows are kept, and no later run continues",
+            tested(
+                "e2e/test_stops.py::test_abort_in_the_middle_of_a_cutover_unlocks",
+                "e2e/test_two_runs.py::test_an_abort_beside_a_run_in_the_middle_of_a_cutover_ends_it_for_good",
+                "ferry_core/admin/test_offline.py::test_an_abort_does_not_undo_a_cutover_that_completes_meanwhile",
+                "ferry_core/admin/test_offline.py::test_a_run_that_was_validated_before_an_abort_does_not_begin_after_it",
+            ),
+        ),
+        nothing_to_do(
+            "A clean-up dies, or meets another Ferry or another clean-up",
+            "cleaning up",
+            "the next one completes it; tables that another Ferry claims are kept",
+            tested(
+                "ferry_core/admin/test_offline.py::test_a_cleanup_that_died_before_it_removed_the_state_file_is_completed",
+                "ferry_core/admin/test_offline.py::test_two_cleanups_at_once_drop_the_helper_tables",
+                "ferry_core/admin/test_offline_drops.py::test_a_cleanup_waits_for_another_ferry_that_claims_its_table",
+            ),
+        ),
+        nothing_to_do(
+            "Two versions run one Ferry",
+            "upgrade",
+            "as two runs: the newer start has the lease, the other ends with NewerRun",
+            NotMade("one version is installed here; make test-upgrade replaces a running copier by a newer one"),
+        ),
+        nothing_to_do(
             "Its clock jumps",
             "any phase",
             "lag and times in the log are wrong until it is right again",
@@ -170,6 +209,18 @@ NETWORK = Section(
                 "ferry_core/consistency/test_lost_connection.py::test_a_batch_whose_commit_may_still_succeed",
                 "e2e/test_restarts.py::test_a_connection_that_is_lost_before_the_first_chunk",
             ),
+        ),
+        nothing_to_do(
+            "All connections to the target break",
+            "any phase before the cutover",
+            "they are opened again; what they may have committed is proven ended first",
+            Made("target cut", ("draining",)),
+        ),
+        nothing_to_do(
+            "The source gets a statement, and its answer is lost",
+            "start, copying, verifying, under the lock",
+            "the statement is repeated; writes that it has stopped are allowed again",
+            Made("source answer lost", ("locking",)),
         ),
         Cell(
             "The answer to the record of the cutover is lost",

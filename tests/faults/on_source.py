@@ -58,8 +58,30 @@ SOURCE = Section(
             "values there, are named and stay",
             "write the rows back on the source, or start again without them; then set sync_binlog = 1 and "
             "innodb_flush_log_at_trx_commit = 1",
-            tested("e2e/test_restarts.py::test_rows_that_the_source_lost_in_a_crash_stay_on_the_target"),
+            tested(
+                "e2e/test_restarts.py::test_rows_that_the_source_lost_in_a_crash_stay_on_the_target",
+                "e2e/test_restarts.py::test_rows_that_the_source_lost_while_the_copier_was_down_stay_on_the_target",
+            ),
             Reason.ROWS_DIFFER,
+        ),
+        Cell(
+            "It loses power, and its newest rows, but not their events",
+            "ready",
+            Outcome.STOPS,
+            "RowsDiffer with the tables, once the rows were read again; they stay on the target",
+            "write the rows back on the source, or start again without them; then set sync_binlog = 1 and "
+            "innodb_flush_log_at_trx_commit = 1",
+            Made("source loses rows", ("ready",)),
+            Reason.ROWS_DIFFER,
+        ),
+        Cell(
+            "It loses power, and the end of its binlog that was read",
+            "ready",
+            Outcome.STOPS,
+            "SourceHistoryLost",
+            _START_OVER,
+            Made("source loses tail", ("ready",)),
+            Reason.SOURCE_HISTORY_LOST,
         ),
         Cell(
             "RESET of its binlog",

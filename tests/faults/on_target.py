@@ -1,7 +1,7 @@
 """Faults of the target, and what people do on it."""
 
 from ferry_core.reasons import Reason
-from tests.faults.table import Cell, Outcome, Section, nothing_to_do, tested
+from tests.faults.table import Cell, Made, Outcome, Section, nothing_to_do, tested
 
 _RESTARTED = (
     "ServerRestarted in the log; the run resumes from its checkpoint in the same process, all rows are verified again"
@@ -18,6 +18,18 @@ TARGET = Section(
                 "e2e/test_faults.py::test_a_run_continues_when_the_target_is_back",
                 "e2e/test_restarts.py::test_rows_are_verified_again_after_a_restart",
             ),
+        ),
+        nothing_to_do(
+            "It crashes and loses nothing",
+            "any phase before the cutover",
+            f"{_RESTARTED}; an attempt fails and the next one begins by itself",
+            Made("target killed", ("committing",)),
+        ),
+        nothing_to_do(
+            "It crashes and loses its last commits",
+            "ready",
+            "an older state whose rows are there is used, and all rows are verified again",
+            Made("target loses commits", ("ready",)),
         ),
         nothing_to_do(
             "It crashes for longer than an attempt may take",
@@ -161,8 +173,17 @@ TARGET = Section(
             Outcome.STOPS,
             "LeaseRemoved; nothing more is written",
             "ferry abort, or restore the row",
-            tested("ferry_core/consistency/test_fence.py::test_a_removed_lease_row_means_fenced"),
+            Made("lease removed", ("locked",)),
             Reason.LEASE_REMOVED,
+        ),
+        Cell(
+            "Somebody takes the Ferry's lease, as another run does",
+            "copying, ready, under the lock",
+            Outcome.STOPS,
+            "NewerRun; nothing more is written, and an attempt is undone",
+            "nothing, if it was another run; otherwise start again",
+            Made("lease taken", ("locked",)),
+            Reason.NEWER_RUN,
         ),
         nothing_to_do(
             "Somebody kills a session",

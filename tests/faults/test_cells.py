@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.faults.events import ENDED_BY_ITSELF, EVENTS, OWN_SOURCE, UNDONE
+from tests.faults.events import ENDED_BY_ITSELF, EVENTS, OWN_SOURCE, OWN_TARGET, UNDONE
 from tests.faults.judge import exact, stops
 from tests.faults.moments import MOMENTS, WATCH_SECONDS
 from tests.faults.page import SECTIONS
@@ -32,6 +32,8 @@ def test_cell(pair: Pair, case: Case, schema: str, tmp_path: Path, make_server: 
     if case.event in OWN_SOURCE:
         pair = Pair(make_server(case.family.value), pair.target)
         pair.source.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4")
+    if case.event in OWN_TARGET:
+        pair = Pair(pair.source, make_server(case.family.value))
     watch = {"watchFor": WATCH_SECONDS.get(case.moment, "0s")}
     with contextlib.ExitStack() as undo, Scene(pair, schema, tmp_path, cutover=watch) as scene:
         if case.event in UNDONE:

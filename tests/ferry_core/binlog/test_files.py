@@ -18,7 +18,7 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
-from tests.ferry_core.binlog.test_transactions import Replay, description, event, gtid, insert, query, table_map
+from tests.support.binlog_events import Replay, description, event, gtid, insert, query, table_map
 from tests.support.stream import RecordingSink
 from tests.support.tables import simple_table
 
