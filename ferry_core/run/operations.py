@@ -243,6 +243,7 @@ class DataOperations:
         self._engine.stop_writing()
 
     def stop(self) -> None:
+        self._indexes.end()
         self._engine.stop()
 
     def close(self) -> None:

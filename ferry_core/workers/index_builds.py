@@ -17,7 +17,7 @@ from functools import partial
 from ferry_core.errors import ConfigError, ConnectionLost, DataError, FerryError, Interrupted, LockConflict
 from ferry_core.moves.move import TableMove
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.processes import processes
+from ferry_core.mysql.processes import kill, processes
 from ferry_core.mysql.session import Session
 from ferry_core.retries import Retries
 from ferry_core.schema.building import Build, as_written
@@ -103,6 +103,20 @@ class IndexBuilds:
         waiting = sum(move.deferred for move in self._engine.moves) - len(shown)
         more = f"; {counted(waiting, 'table')} to follow" if waiting > 0 else ""
         return f"adding indexes: {shortlist(shown, SHOWN)}{more}"
+
+    def end(self) -> None:
+        """Kill the running ALTERs when the run ends: without their client they would go on."""
+        self._engine.ending.cancel()
+        with self._lock:
+            running = [session for one in self._under_way.values() if (session := one.session) is not None]
+        if not running:
+            return
+        try:
+            with self._engine.flow.writer.hurried_control() as target:
+                for session in running:
+                    kill(target, session.connection_id, query_only=True)
+        except FerryError as error:
+            log.debug("could not kill the statements that add indexes: %s", error)
 
     # -- one table: a thread of its own ---------------------------------------------------------------------------
 
