@@ -34,6 +34,9 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> N
     timer.daemon = True
     timer.start()
     try:
+        connection.connect()
+        if over.is_set():  # the search for the name, or the handshake, took too long: nothing is sent
+            raise TimeoutError
         status, text = _exchange(connection, parts, body, headers)
     except ssl.SSLCertVerificationError as error:
         raise PostFailed(f"its certificate is not accepted: {error.verify_message}", may_pass=False) from error

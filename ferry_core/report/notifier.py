@@ -192,13 +192,15 @@ class Notifier:
         """Call it once the run has reported its end."""
         if not self._addresses:
             return
+        end = time.monotonic() + seconds
         self._over.set()
         self._thread.join(seconds)
-        closing = [threading.Thread(target=each.close, args=(seconds,), daemon=True) for each in self._addresses]
+        left = max(0.0, end - time.monotonic())
+        closing = [threading.Thread(target=each.close, args=(left,), daemon=True) for each in self._addresses]
         for thread in closing:
             thread.start()
         for thread in closing:
-            thread.join(seconds + 1.0)
+            thread.join(left + 1.0)
 
     def _run(self) -> None:
         while not self._over.wait(LOOK_SECONDS):

@@ -1,11 +1,15 @@
 """One POST to a real HTTP server: which answers count, and what happens without one."""
 
+import socket
 import ssl
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ferry_core import http_post
 from ferry_core.http_post import PostFailed, post
 from tests.support.hooks import DRIP, HANG, LOST, HookServer
 from tests.support.kube_api import Authority
@@ -88,6 +92,31 @@ def test_a_certificate_must_be_signed_by_a_known_authority(tmp_path: Path, monke
 
 @pytest.mark.parametrize("token", ["geheim\rgeheim", "geheim\u20acgeheim"])
 def test_a_token_that_cannot_be_sent_is_not_shown(token: str) -> None:
-    with HookServer() as server, pytest.raises(PostFailed, match="characters that HTTP forbids") as caught:
-        post(server.url("/a"), b"{}", {"Authorization": f"Bearer {token}"}, 30)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/a"
+        with pytest.raises(PostFailed, match="characters that HTTP forbids") as caught:
+            post(url, b"{}", {"Authorization": f"Bearer {token}"}, 30)
     assert "geheim" not in str(caught.value)
+
+
+def test_nothing_is_sent_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the search for the name takes too long."""
+    found, late = socket.getaddrinfo, threading.Event()
+    break_off = http_post._break_off
+
+    def search(*args: Any, **named: Any) -> Any:
+        assert late.wait(30)
+        return found(*args, **named)
+
+    def over(*args: Any) -> None:
+        break_off(*args)
+        late.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", search)
+        monkeypatch.setattr(http_post, "_break_off", over)
+        with pytest.raises(PostFailed, match=r"no answer within 0\.2 s"):
+            post(f"http://127.0.0.1:{server.getsockname()[1]}/a", b"{}", {}, 0.2)
+        accepted, _ = server.accept()
+        with accepted:
+            assert accepted.recv(1) == b""
