@@ -5,9 +5,10 @@ second, and the server ends one that is silent for the deadline and a little lon
 kills the session, or restarts the source, allows writes. That is noticed by ``held``, right before the cutover is
 recorded.
 
-Writers do not get an error, they wait (but for a transaction that the server ends as a victim of a deadlock: 1213). They
-would write to the source when the lock ends, also after the cutover: so the lock stays while the run watches the source,
-and whoever still waits at its end is named (``stop_keeping``).
+Writers do not get an error, they wait. They would write to the source when the lock ends, also after the cutover: so
+the lock stays while the run watches the source, and whoever still waits at its end is named (``stop_keeping``). Only a
+transaction that has written to one table, for which LOCK TABLES waits, and then wants one that is locked already gets
+an error: it ends as the victim of a deadlock (1213).
 
 Measured on both families: LOCK TABLES waits for open transactions that have changed one of the tables, until they are
 visible and in the binlog; for prepared XA transactions; and for DDL. It takes the tables' locks one after another, so

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import pymysql
 import pytest
 
 from ferry_core.cutover.messages import ambiguous
@@ -326,3 +327,38 @@ def test_delayed_rows_that_arrive_under_the_lock_are_noticed(make_lock: MakeLock
         assert lock.held()
     assert any("INSERT" in line for line in lock.stop_keeping())
     delayed.join()
+
+
+def test_readers_wait_behind_a_waiting_writer_on_mariadb_without_transactions(
+    make_lock: MakeLock, server: Server, table: str
+) -> None:
+    """Those of the run too: it could not compare rows. On MySQL nobody reads later because of a writer that waits."""
+    server.execute(f"ALTER TABLE {table} ENGINE=MyISAM")
+    lock = attempt(make_lock())
+    waiting = blocked(server, server.connect(), f"UPDATE {table} SET v = 6 WHERE id = 2")
+    link = server.connect()
+    if server.flavor is Flavor.MYSQL:
+        run(link, f"SELECT * FROM {table}")
+        lock.unlock()
+    else:
+        reading = blocked(server, link, f"SELECT * FROM {table}")
+        lock.unlock()
+        reading.join()
+    waiting.join()
+
+
+def test_a_transaction_that_wants_a_locked_table_while_it_is_waited_for_gets_an_error(
+    server: Server, schema: str, table: str
+) -> None:
+    server.execute(f"CREATE TABLE `{schema}`.u (id INT PRIMARY KEY)")
+    lock = TableLock(server.endpoint, lambda: [TableName(schema, "t"), TableName(schema, "u")], "uid-1")
+    link = server.connect(autocommit=False)
+    run(link, f"INSERT INTO `{schema}`.u VALUES (1)")
+    locking = Background(lambda: lock.acquire(60))
+    waiting = "Waiting for table metadata lock"
+    wait_until(lambda: any(row[6] == waiting for row in server.query("SHOW FULL PROCESSLIST")), "LOCK TABLES waits")
+    with pytest.raises(pymysql.OperationalError, match="Deadlock found"):
+        run(link, f"UPDATE {table} SET v = 6 WHERE id = 2")
+    locking.join()
+    assert lock.held()
+    lock.end()
