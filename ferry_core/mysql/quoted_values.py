@@ -30,7 +30,9 @@ _NAME_OR_LITERAL = re.compile(
     r"""|\b0[xb][0-9A-Fa-f]+\b|\b\d+(?:\.\d*)?(?:e[+-]?\d+)?\b""",
     re.DOTALL | re.IGNORECASE,
 )
-_OF_ROWS = re.compile(r"[\s(]*(?:SELECT|INSERT|REPLACE|UPDATE|DELETE|WITH|LOAD|CALL|EXECUTE)\b", re.IGNORECASE)
+_OF_DEFINITIONS = re.compile(r"\s*(?:CREATE|ALTER|DROP|RENAME|TRUNCATE)\b", re.IGNORECASE)
+_WITH_VALUES = re.compile(r"\b(?:SELECT|VALUES|IDENTIFIED|USER|SERVER)\b", re.IGNORECASE)
+"""Of rows, or passwords. In other definitions they are names: then the defaults of columns are left out."""
 _COMMENT = re.compile(r"\s*(?:/\*.*?\*/|--\s[^\n]*\n|#[^\n]*\n)", re.DOTALL)
 _READ_CHARACTERS = 4000
 """Statements have megabytes, of which messages show a line."""
@@ -43,11 +45,11 @@ def without_values(code: int, text: str) -> str:
 
 
 def without_literals(statement: str) -> str:
-    """A statement that reads or writes rows without strings and numbers, as ``?``; other statements as they are."""
+    """A statement without strings and numbers, as ``?``. Those that define tables and the like are left as they are."""
     head = statement[:_READ_CHARACTERS]
     begin = head
     while comment := _COMMENT.match(begin):
         begin = begin[comment.end() :]
-    if not _OF_ROWS.match(begin):
+    if _OF_DEFINITIONS.match(begin) and not _WITH_VALUES.search(statement):
         return statement
     return _NAME_OR_LITERAL.sub(lambda found: found["name"] or "?", head)

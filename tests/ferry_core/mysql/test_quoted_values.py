@@ -73,8 +73,18 @@ def test_a_value_cannot_end_its_quotation(code: int, text: str, shown: str) -> N
         ),
         ("INSERT INTO t VALUES (_utf8mb4 X'4711', 'cut off", "INSERT INTO t VALUES (_utf8mb4 X?, ?"),
         ("(SELECT 1) UNION (SELECT 2)", "(SELECT ?) UNION (SELECT ?)"),
+        ("SET @x = 'Smith', @y = 4711", "SET @x = ?, @y = ?"),
+        ("EXPLAIN SELECT v FROM t WHERE k = 'Smith'", "EXPLAIN SELECT v FROM t WHERE k = ?"),
+        ("PREPARE s FROM 'SELECT 4711'", "PREPARE s FROM ?"),
+        ("VALUES ROW(4711, 'Smith')", "VALUES ROW(?, ?)"),
+        ("BEGIN NOT ATOMIC INSERT INTO t VALUES (4711); END", "BEGIN NOT ATOMIC INSERT INTO t VALUES (?); END"),
+        ("/*!50003 CREATE */ INSERT INTO t VALUES (4711)", "/*!? CREATE */ INSERT INTO t VALUES (?)"),
+        ("CREATE TABLE s AS SELECT v FROM t WHERE k = 'Smith'", "CREATE TABLE s AS SELECT v FROM t WHERE k = ?"),
+        ("CREATE USER u IDENTIFIED BY 'secret'", "CREATE USER u IDENTIFIED BY ?"),
+        ("LOCK TABLES t WRITE", "LOCK TABLES t WRITE"),
         ("ALTER TABLE t ADD v VARCHAR(40) DEFAULT 'x'", "ALTER TABLE t ADD v VARCHAR(40) DEFAULT 'x'"),
+        ("/* job */ create table t (v int default 1)", "/* job */ create table t (v int default 1)"),
     ],
 )
-def test_a_statement_about_rows_is_shown_without_literals(statement: str, shown: str) -> None:
+def test_only_a_statement_about_definitions_is_shown_with_literals(statement: str, shown: str) -> None:
     assert without_literals(statement) == shown
