@@ -363,7 +363,12 @@ class ReadOnlyLock:
     @contextmanager
     def _enrolled(self) -> Iterator[Session]:
         with self._open() as session:
-            self._enrol(session)
+            try:
+                self._enrol(session)
+            except RetriableError:  # kept out perhaps by a session of ours that the network has swallowed
+                self._mutex.refuse_ended(session)
+                self._kill_leftovers(session)
+                self._enrol(session)
             yield session
 
     def _enrol(self, session: Session) -> None:

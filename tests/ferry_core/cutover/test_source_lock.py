@@ -125,6 +125,26 @@ def test_a_second_session_may_unlock_only_while_the_source_has_that_of_the_mutex
     server.execute("SET GLOBAL read_only = 0")
 
 
+def test_a_second_session_that_the_network_swallowed_keeps_no_other_from_unlocking(
+    lock: ReadOnlyLock, server: Server
+) -> None:
+    """The source still has it, and with it the named locks."""
+    stop_writes(lock)
+    with lock._open() as swallowed:
+        lock._enrol(swallowed)
+        with lock._enrolled() as session:
+            lock._mutex.refuse_ended(session)
+        (holder,) = server.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
+        server.execute(f"KILL {holder}")
+        wait_until(lambda: not server.query(f"SELECT 1 FROM information_schema.PROCESSLIST WHERE id = {holder}"))
+        with lock._open() as successor:
+            lock._enrol(successor)
+            with pytest.raises(CutoverMutexLost), lock._enrolled():
+                pass
+            assert successor.query("SELECT 1"), "a session of somebody else was ended"
+    server.execute("SET GLOBAL read_only = 0")
+
+
 def test_a_dead_copiers_attempt_does_not_lock_after_the_release(lock: ReadOnlyLock, server: Server, table: str) -> None:
     holder = server.connect()
     run(holder, f"LOCK TABLES {table} WRITE")
