@@ -58,6 +58,7 @@ class StatusReporter(CutoverReporter):
         self._intent = intent
         self.verification = VerificationReporter(self.progress)
         self._applying = ""
+        self._failed: FerryError | None = None
         self._engine: Engine | None = None
         self._began = time.time()
         self._json_before = 0
@@ -182,6 +183,10 @@ class StatusReporter(CutoverReporter):
             log.info("%s", text)
 
     def failed(self, error: FerryError) -> None:
+        """Calling it again with the same error has no effect."""
+        if error is self._failed:
+            return
+        self._failed = error
         if error.exit_code is ExitCode.TERMINATED:
             if error.reason == Reason.ABORTED:
                 self.progress.aborted(error.message)

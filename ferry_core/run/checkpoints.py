@@ -17,7 +17,7 @@ from ferry_core.checkpoint.state import RunState, TableState
 from ferry_core.checkpoint.store import CheckpointStore
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, furthest_place
-from ferry_core.errors import KeyUnusable, RetriableError
+from ferry_core.errors import FerryError, KeyUnusable, RetriableError
 from ferry_core.moves.move import TableMove
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.file_position import FilePosition
@@ -84,6 +84,8 @@ class Heard(Protocol):
 
     def checkpointed(self, ok: bool) -> None: ...
 
+    def failed(self, error: FerryError) -> None: ...
+
 
 class Checkpoints:
     """The coordinator may change ``state``; ``save`` adds what the threads know, always in the coordinator's thread."""
@@ -116,7 +118,9 @@ class Checkpoints:
         """What the error that ends a run changes in its state. Returns whether it does."""
         if isinstance(error, KeyUnusable):  # a table without a key, of which nothing is copied
             self._without_key.add(error.table)
-        elif isinstance(error, RowsKept):  # reported: the next start may copy the source's rows over them
+        elif isinstance(error, RowsKept):  # reported now: the next start may copy the source's rows over them
+            log.error("%s", error.message)
+            self._report.failed(error)
             if error.restarted:
                 self.state.source_restarted = False
             for move in self._moves:

@@ -197,7 +197,9 @@ def test_rows_that_differ_are_in_condition_status_and_metrics(reporter: StatusRe
     reporter.progress.begin([move])
     reporter.gates([], wanted=False)
     differing = [Difference(move.table, (str(number),), DifferenceKind.CHANGED) for number in range(3)]
-    reporter.failed(RowsDiffer(differing))
+    failed = RowsDiffer(differing)
+    reporter.failed(failed)
+    reporter.failed(failed)
     assert reason(reporter, Condition.VERIFIED) == ("False", "RowsDiffer")
     assert reporter.report().verification.rows_differing == 3
     assert (

@@ -28,9 +28,9 @@ def source(start: str) -> Mock:
     return Mock(**{"identity.start": start, "endpoint.where": "source s:3306"})
 
 
-def checkpoints(of: RunState) -> tuple[Checkpoints, MoveSet]:
+def checkpoints(of: RunState, report: Mock) -> tuple[Checkpoints, MoveSet]:
     moves = moves_of(of, [TABLE], Copy(), Flavor.MYSQL)
-    return Checkpoints(Stored(Mock(), 1), of, ChunkSource(moves), ChangeBuffer(mark(1)), Mock(json_changed=0)), moves
+    return Checkpoints(Stored(Mock(), 1), of, ChunkSource(moves), ChangeBuffer(mark(1)), report), moves
 
 
 def test_every_later_process_knows_of_the_restart(caplog: pytest.LogCaptureFixture) -> None:
@@ -61,11 +61,18 @@ def test_a_state_of_an_older_version_tells_nothing() -> None:
         (RowsKept(DIFFERS, "", restarted=False), True, False),
     ],
 )
-def test_what_was_reported_is_forgotten_and_nothing_else(error: RowsDiffer, restarted: bool, rebuilt: bool) -> None:
+def test_what_was_reported_is_forgotten_and_nothing_else(
+    error: RowsDiffer, restarted: bool, rebuilt: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is reported before that: somebody knows of it although the process is killed right after the checkpoint."""
     kept = state(source_restarted=True, position=str(mark(1).position), tables={TABLE.id: {"started": True}})
     kept.tables[TABLE.id].rebuilt = True
-    saving, _ = checkpoints(kept)
-    assert saving.learns(error) == isinstance(error, RowsKept)
+    report = Mock(json_changed=0)
+    saving, _ = checkpoints(kept, report)
+    learnt = saving.learns(error)
+    assert learnt == isinstance(error, RowsKept)
+    assert report.failed.called == learnt
+    assert (error.message in caplog.text) == learnt
     saving.save()
     (table,) = kept.tables.values()
     assert (kept.source_restarted, table.rebuilt) == (restarted, rebuilt)

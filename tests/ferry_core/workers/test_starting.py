@@ -14,6 +14,7 @@ import pytest
 from ferry_core.api.selection import Tables
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
+from ferry_core.errors import FerryError
 from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.gtid import parse_position
@@ -202,6 +203,9 @@ class NoReport:
 
     def checkpointed(self, ok: bool) -> None:
         assert ok
+
+    def failed(self, error: FerryError) -> None:
+        raise AssertionError(error)
 
 
 def recorded(run: Run, path: Path) -> None:
