@@ -362,7 +362,10 @@ class CutoverAttempt:
         return False
 
     def _stream_to_end(self, control: Session, deadline: float) -> None:
-        stream_to_end(control, self.stream, self.buffer, lambda reached: self._wait(reached, deadline))
+        def shorter(asked: Callable[[float], bool]) -> bool:
+            return self._wait(asked, (time.monotonic() + deadline) / 2)
+
+        stream_to_end(control, self.stream, self.buffer, lambda reached: self._wait(reached, deadline), shorter)
 
 
 def _may_be_retried(error: BaseException) -> bool:

@@ -40,25 +40,28 @@ class SourceStream(Protocol):
         """Raise DataError if the source does not have what was read."""
 
 
-def stream_to_end(control: Session, stream: SourceStream, buffer: ChangeBuffer, wait: Wait) -> None:
-    """Raises AttemptFailed if it is too late, or if the source does not have what was read."""
+def stream_to_end(control: Session, stream: SourceStream, buffer: ChangeBuffer, wait: Wait, wait_shorter: Wait) -> None:
+    """Raises AttemptFailed if it is too late, or if the source does not have what was read.
+
+    ``wait_shorter`` leaves time to say so.
+    """
     end = end_under_lock(control)
     refuse_unstreamed(control, buffer.processed.position)
     if not wait(lambda until: _reached(stream, end, until)):
         raise late(f"the stream had not reached {end}, the end of the source's binlog")
     seen = buffer.processed.position
 
-    # Where only some tables are locked, a commit on another one may be in the binlog a while before it is executed.
     def has_read() -> bool:
         return _has_read(control, stream, seen)
 
     # Where only some tables are locked, a commit on another one may be in the binlog a while before it is executed.
-    if not (wait(lambda until: _soon(until, has_read)) or has_read()):
+    if not (wait_shorter(lambda until: _soon(until, has_read)) or has_read()):
         # The dump of a source that was reset continues as if nothing were written any more.
         raise AttemptFailed(
             Reason.SOURCE_HISTORY_LOST,
             f"the source does not have what was read from its binlog up to '{seen}': was it reset? Then rows may "
-            "differ without any event about them: start over with a fresh copy",
+            "differ without any event about them: start over with a fresh copy. Or does a commit wait there for a "
+            "replica (semi-synchronous replication)? Then the next attempt may succeed",
         )
 
 

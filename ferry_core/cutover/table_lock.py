@@ -1,7 +1,8 @@
 """``sourceLock: LockTables``: a READ lock on the selected tables of the source; other tables are written on.
 
 The lock belongs to one session and ends with it. So nothing outlives a copier that dies: the session is pinged every
-second, and the server ends one that is silent for the deadline and a little longer. The same makes it fragile: whoever
+second, and the server ends one that is silent for the deadline and a little longer. A statement that waits without its
+copier ends later: its lock_wait_timeout, as long, counts for each table anew. The same makes it fragile: whoever
 kills the session, or restarts the source, allows writes. That is noticed by ``held``, right before the cutover is
 recorded.
 

@@ -53,7 +53,7 @@ def drain(server: Server, schema: str, while_it_waits: Callable[[int], None]) ->
                     return True
             return False
 
-        stream_to_end(control, AtTheEnd(), buffer, wait)
+        stream_to_end(control, AtTheEnd(), buffer, wait, wait)
 
 
 def test_a_commit_that_is_in_the_binlog_and_not_executed_yet_is_waited_for(server: Server, schema: str) -> None:
