@@ -14,7 +14,8 @@ from ferry_core.errors import DataError, LockConflict
 from ferry_core.reasons import Reason
 
 if TYPE_CHECKING:
-    from ferry_core.mysql.session import Row, Session, Warned
+    from ferry_core.mysql.session import Row, Session
+    from ferry_core.mysql.warned import Warned
 
 PATIENCE_SECONDS = 2.0
 """Kept short, because the caller may hold a lock that others wait for. The step as a whole is retried anyway."""

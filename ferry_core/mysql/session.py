@@ -8,9 +8,8 @@ import re
 import socket
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from pymysql import err
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
@@ -22,10 +21,10 @@ from ferry_core.mysql.faults import classify, unreachable
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.guarded import malformed
 from ferry_core.mysql.identity import COLUMNS, ServerIdentity
-from ferry_core.mysql.quoted_values import without_values
 from ferry_core.mysql.tls_probe import wants_tls
 from ferry_core.mysql.upload import UploadConnection
 from ferry_core.mysql.version import ServerVersion
+from ferry_core.mysql.warned import UNLISTED, LoadResult, Warned, warned
 from ferry_core.reasons import Reason
 
 Row = tuple[bytes | None, ...]
@@ -48,8 +47,6 @@ NO_LIMITS = (
 Sent before any query.
 """
 LIFT_ATTEMPTS = 20
-UNLISTED = 0
-"""Code that ``warnings`` uses for warnings that the server counted but did not list."""
 
 
 class Purpose(Enum):
@@ -59,36 +56,6 @@ class Purpose(Enum):
     SOURCE_TEXT = "source-text"  # the same with a row filter; literals are utf8mb4, as the filter's author meant them
     TARGET = "target"
     CONTROL = "control"  # short administrative statements, text in utf8mb4
-
-
-class Warned(NamedTuple):
-    """One line of SHOW WARNINGS."""
-
-    level: str
-    code: int
-    message: str
-
-
-def _warned(level: str, code: int, message: str) -> Warned:
-    return Warned(level, code, without_values(code, message))
-
-
-@dataclass(frozen=True)
-class LoadResult:
-    """Counts that the server reported for one LOAD DATA: ``Records: n Deleted: n Skipped: n Warnings: n``."""
-
-    records: int
-    deleted: int
-    skipped: int
-    warnings: int
-
-    def __add__(self, other: "LoadResult") -> "LoadResult":
-        return LoadResult(
-            self.records + other.records,
-            self.deleted + other.deleted,
-            self.skipped + other.skipped,
-            self.warnings + other.warnings,
-        )
 
 
 def _settings(purpose: Purpose, version: ServerVersion) -> dict[str, str]:
@@ -368,7 +335,7 @@ class Session:
         if not count:
             return []
         rows = self.query("SHOW WARNINGS")
-        found = [_warned((a or b"").decode(), int(b or 0), (c or b"").decode("utf-8", "replace")) for a, b, c in rows]
+        found = [warned((a or b"").decode(), int(b or 0), (c or b"").decode("utf-8", "replace")) for a, b, c in rows]
         if count > len(found) or count == MOST_WARNINGS:
             advice = "grant SESSION_VARIABLES_ADMIN to the account or raise the server's max_error_count"
             message = f"{count} warnings, of which the server lists {len(found)}: {advice}"

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from ferry_core.errors import DataError, TooLarge
-from ferry_core.mysql.session import UNLISTED, Purpose, Session, Warned
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.mysql.warned import UNLISTED, Warned
 from ferry_core.reasons import Reason
 from ferry_core.rows.big_rows import BIG_ROW, load_line
 from ferry_core.rows.loading import LoadWarned, leniently, load, refused, shown

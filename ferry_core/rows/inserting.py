@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 
 from ferry_core.errors import TooLarge
-from ferry_core.mysql.session import LoadResult, Session
+from ferry_core.mysql.session import Session
+from ferry_core.mysql.warned import LoadResult
 from ferry_core.reasons import Reason
 from ferry_core.rows.statements import PACKET_SLACK, Statements
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ferry_core.errors import DataError
-from ferry_core.mysql.session import UNLISTED, LoadResult, Session, Warned
+from ferry_core.mysql.session import Session
+from ferry_core.mysql.warned import UNLISTED, LoadResult, Warned
 from ferry_core.reasons import Reason
 from ferry_core.rows.inserting import insert
 from ferry_core.rows.statements import Statements

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ferry_core.errors import DataError, RetriableError, TooLarge
-from ferry_core.mysql.session import Purpose, Row, Session, Warned
+from ferry_core.mysql.session import Purpose, Row, Session
+from ferry_core.mysql.warned import Warned
 from ferry_core.reasons import Reason
 from ferry_core.rows.big_rows import load_line
 from ferry_core.rows.copier import BATCH_BYTES, CopyResult, FencedTransaction

@@ -33,9 +33,9 @@ from ferry_core.run.claim import take_fence
 from ferry_core.run.copy_again import until_back
 from ferry_core.run.creating import create_on_target
 from ferry_core.run.cut_over_before import finished, message
+from ferry_core.run.data_operations import DataOperations
 from ferry_core.run.definitions import AlteredTables, still_as_validated
 from ferry_core.run.left_locked import lease_or_explain, unlock_again, unlock_first
-from ferry_core.run.operations import DataOperations
 from ferry_core.run.options import RunOptions
 from ferry_core.run.own_objects import KeptObjects
 from ferry_core.run.parts import Parts

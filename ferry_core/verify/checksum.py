@@ -17,7 +17,8 @@ from typing import NamedTuple
 from ferry_core.errors import DataError, ServerRole
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import identifier
-from ferry_core.mysql.session import Session, Warned
+from ferry_core.mysql.session import Session
+from ferry_core.mysql.warned import Warned
 from ferry_core.reasons import Reason
 from ferry_core.rows.target_keys import known_key_index
 from ferry_core.tables.codecs import codec

@@ -6,7 +6,8 @@ import pytest
 from ferry_core.api.selection import Tables
 from ferry_core.cancellation import Cancellation
 from ferry_core.moves.move import TableMove
-from ferry_core.mysql.session import Session, Warned
+from ferry_core.mysql.session import Session
+from ferry_core.mysql.warned import Warned
 from ferry_core.tables.discovery import discover
 from ferry_core.verify.groups import TABLES_PER_STATEMENT, Part, doubtful, grouped
 from ferry_core.verify.narrow import KEYS_PER_STATEMENT
