@@ -91,6 +91,7 @@ EXAMPLE: Manifest = {
         "maxAttempts": 5,
         "watchFor": "60s",
     },
+    "notifications": [{"url": "https://night.ops/ferry", "events": ["Error"], "tokenSecretRef": {"name": "night"}}],
     "acknowledge": ["TargetTriggers", "JsonPrecision"],
     "aborted": False,
     "deletionPolicy": "Retain",
@@ -175,6 +176,7 @@ def test_the_whole_example_is_accepted_and_returned_unchanged(ferries: Ferries) 
     wanted["target"]["replicas"] = []
     wanted["cutover"]["webhooks"]["lock"]["tokenSecretRef"]["key"] = "token"
     wanted["cutover"]["webhooks"]["unlock"] |= {"timeout": "5s", "retries": 3}
+    wanted["notifications"][0]["tokenSecretRef"]["key"] = "token"
     filled: Manifest = {"affinity": {}, "topologySpreadConstraints": [], "volumes": [], "volumeMounts": []}
     filled |= {"imagePullSecrets": [], "serviceAccountName": "", "priorityClassName": "", "podSecurityContext": {}}
     wanted["copier"]["template"] |= filled
