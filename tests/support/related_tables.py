@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pymysql.cursors import Cursor
 
 IDS = 100
-EXPECTED = {1205, 1213, 1062, 1451, 1452, 1290, 1761, 1762, 1836, 3008, 6575}
+EXPECTED = {1205, 1213, 1062, 1216, 1451, 1452, 1290, 1761, 1762, 1836, 3008, 6575}
 """Lock waits, deadlocks, duplicates, refused by a constraint or by its depth, read-only."""
 
 

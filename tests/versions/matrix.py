@@ -29,6 +29,16 @@ MARIADB = (
 )
 MOVES = (*MYSQL, *MARIADB)
 
+CASCADES = (
+    ("mysql-5.7.22", "mysql-9.7"),
+    ("mysql-8.0.15", "mysql-8.0.33"),
+    ("mysql-8.0.33", "mysql-9.7"),
+    ("mariadb-10.5", "mariadb-10.11"),
+    ("mariadb-11.4", "mariadb-11.8"),
+    ("mariadb-11.8", "mariadb-11.4"),
+)
+"""Each release once as a source with foreign keys that cascade; 9.7 and 10.11 are in tests/e2e."""
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "support.md"
 _BEGIN, _END = "<!-- made by python -m tests.versions.matrix -->\n", "<!-- end -->\n"
 
