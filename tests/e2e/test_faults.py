@@ -119,13 +119,13 @@ def test_ddl_on_other_tables_goes_unnoticed(cli: FerryCli) -> None:
 
 
 def test_a_session_that_logs_statements(cli: FerryCli, running: FerryProcess) -> None:
-    statement = "UPDATE t SET v = 'as a statement' WHERE id < 10"
+    statement, shown = "UPDATE t SET v = 'as a statement' WHERE id < 10", "UPDATE t SET v = ? WHERE id < ?"
     cli.tell(running, statement)
     cli.pair.source.execute(f"USE `{cli.schema}`", "SET SESSION binlog_format = 'STATEMENT'", statement)
-    stopped(running).refused(65, "StatementFormat", f"{cli.schema}.t", statement)
+    stopped(running).refused(65, "StatementFormat", f"{cli.schema}.t", shown)
     # The state is kept, and the event is still there: a restart must not skip it.
     again = cli.run()
-    again.refused(65, "StatementFormat", statement)
+    again.refused(65, "StatementFormat", shown)
 
 
 def purged_to(source: Server, name: str) -> bool:
