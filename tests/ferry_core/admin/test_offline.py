@@ -293,7 +293,8 @@ def test_an_unlock_keeps_waiting_while_the_address_leads_elsewhere(
     pair: Pair, manifest: Path, loaded: LoadedFerry, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is to be run again, and does the rest then."""
-    monkeypatch.setattr(Connections.__init__, "__defaults__", (0.5,))
+    _, *unchanged = Connections.__init__.__defaults__ or ()
+    monkeypatch.setattr(Connections.__init__, "__defaults__", (0.5, *unchanged))
     monkeypatch.setattr("ferry_core.cutover.unlocking.UNLOCK_SECONDS", 3)
     names = ("read_only", "super_read_only") if pair.source.flavor.value == "MySQL" else ("read_only",)
     died(loaded).record(phase=Stage.CUTTING_OVER.value, cutover=dict.fromkeys(names, "0"))
