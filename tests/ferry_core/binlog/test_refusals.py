@@ -111,7 +111,7 @@ def test_a_session_in_statement_format_stops_the_stream(pair: Pair, schema: str)
         failure = stream.failed()
     assert isinstance(failure, DataError)
     assert failure.reason == "StatementFormat"
-    assert "'ünï'" in failure.message
+    assert "ünï" not in failure.message, "a value of a row"
     assert f"{FOR_GOOD}see that every session has binlog_format=ROW" in failure.message
 
 
