@@ -30,10 +30,13 @@ def test_tables_page_log_and_report_of_a_real_copier(make_ferry: MakeFerry, tmp_
     assert '"message"' in plugin("logs", "orders", "--tail", "5")
     _page_is_served(plugin)
 
-    # A row that differs: its key is in the log and in the status.
+    assert "orders: NoDifference: " in plugin("verify", "orders")
+
+    # A row that differs: its key is neither in the status nor in the log.
     ferry.pair.target.execute(f"INSERT INTO {SCHEMA}.people VALUES ('Zaxo O''C')")
-    ferry.patch_spec(cutover={"approved": True})
-    wait_until(lambda: "Zaxo" in str(ferry.current_status), "the verification has found the row", 300)
+    assert "RowsDiffer" in plugin("verify", "orders", code=65)
+    wait_until(lambda: "RowsDiffer" in str(ferry.current_status), "the status says so", 300)
+    assert "Zaxo" not in str(ferry.current_status) + plugin("logs", "orders")
     said = plugin("report", "orders", folder=tmp_path)
     assert "status.txt" in said
     (bundle,) = tmp_path.glob("orders-*.tar.gz")
@@ -45,6 +48,16 @@ def test_tables_page_log_and_report_of_a_real_copier(make_ferry: MakeFerry, tmp_
     for name, text in texts.items():
         for value in ("Zaxo", "Quim", secret):
             assert value not in text, f"{value} is in {name}"
+
+
+def test_a_row_that_somebody_wrote_on_the_target_is_found_on_request_and_copied_again(make_ferry: MakeFerry) -> None:
+    ferry = make_ferry()
+    ferry.create()
+    ferry.wait_for_stage("ReadyForCutover")
+    ferry.pair.target.execute(f"UPDATE {SCHEMA}.aim SET v = 17 WHERE id = 1")
+    assert "orders: NoDifference: " in Plugin(ferry.cluster, ferry.namespace)("verify", "orders")
+    assert ferry.pair.target.value(f"SELECT v FROM {SCHEMA}.aim WHERE id = 1") == 0
+    assert ferry.current_status["verification"]["rowsRepaired"] == 1
 
 
 def _page_is_served(plugin: Plugin) -> None:
