@@ -1,5 +1,6 @@
 """Sessions that log statements instead of rows: no row event reports what they wrote."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -39,4 +40,5 @@ def test_a_logged_statement_that_names_no_selected_table(tmp_path: Path, pair: P
         source.execute(f"USE `{schema}`", "SET SESSION binlog_format = 'STATEMENT'", statement)
         code = process.wait_end()
         ended = Ended(code, "", process.log.read_text())
-        ended.refused(65, "StatementFormat", "through a view, trigger or function", statement)
+        shown = re.sub(r"'[^']*'|\b\d+\b", "?", statement)
+        ended.refused(65, "StatementFormat", "through a view, trigger or function", shown)

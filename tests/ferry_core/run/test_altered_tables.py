@@ -363,4 +363,4 @@ def test_logged_statements_that_write_although_they_look_harmless(
         watched.execute("SET SESSION binlog_format = 'STATEMENT'", statement)
         failure = stream.failed()
     assert getattr(failure, "reason", "") == "StatementFormat"
-    assert statement in str(failure)
+    assert statement.replace("900", "?").replace("'x'", "?") in str(failure), "values are not shown"
