@@ -42,7 +42,7 @@ def test_the_readmes_ferry_is_valid(scripts: Path) -> None:
     said = call(scripts / "ferry", "check", "-f", "/dev/stdin", given=manifest.replace(".db", ".invalid"))
     assert said.returncode == 64, said.stderr
     assert said.stdout.count("ServerUnreachable") == 2
-    assert re.search(r"^2 of 2 checks failed, \d+ could not run", said.stdout, re.MULTILINE)
+    assert re.search(r"^2 of \d+ checks failed, \d+ could not run", said.stdout, re.MULTILINE)
 
 
 def test_an_operator_without_its_packages_names_the_extra(scripts: Path) -> None:
