@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from tests.support.compare import assert_equal_schemas
 from tests.support.ferry_cli import Ended, FerryCli, FerryProcess
 from tests.support.servers import Pair
-from tests.support.waits import PATIENCE_SECONDS, wait_until
+from tests.support.waits import meanwhile, wait_until
 
 ROWS = 16_384
 TABLE = """CREATE TABLE {name} (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, a INT NOT NULL, b VARCHAR(60) NOT NULL,
@@ -40,35 +40,22 @@ def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     return FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})
 
 
-@contextlib.contextmanager
-def writing(cli: FerryCli) -> Iterator[None]:
+def writing(cli: FerryCli) -> AbstractContextManager[None]:
     """All the time, also while indexes are built."""
-    over = threading.Event()
-    failed: list[BaseException] = []
 
-    def write() -> None:
+    def write(over: threading.Event) -> None:
         number = 0
-        try:
-            while not over.wait(0.01):
-                number += 1
-                for name in ("large", "larger"):
-                    cli.pair.source.execute(
-                        f"USE `{cli.schema}`",
-                        f"UPDATE {name} SET a = a + 1, b = CONCAT('word ', {number}) WHERE id = {number % ROWS}",
-                        f"INSERT INTO {name} (a, b, c, p) VALUES ({number}, 'new', 'row', 2)",
-                        f"DELETE FROM {name} WHERE id = {ROWS - number}",
-                    )
-        except BaseException as error:  # noqa: BLE001 - raised in the test's thread
-            failed.append(error)
+        while not over.wait(0.01):
+            number += 1
+            for name in ("large", "larger"):
+                cli.pair.source.execute(
+                    f"USE `{cli.schema}`",
+                    f"UPDATE {name} SET a = a + 1, b = CONCAT('word ', {number}) WHERE id = {number % ROWS}",
+                    f"INSERT INTO {name} (a, b, c, p) VALUES ({number}, 'new', 'row', 2)",
+                    f"DELETE FROM {name} WHERE id = {ROWS - number}",
+                )
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(PATIENCE_SECONDS)
-    assert not failed, failed
+    return meanwhile(write)
 
 
 def definitions(cli: FerryCli) -> list[list[str]]:

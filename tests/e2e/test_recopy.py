@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.support.compare import assert_equal_schemas
 from tests.support.ferry_cli import Ended, FerryCli, FerryProcess
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
-from tests.support.waits import PATIENCE_SECONDS, wait_until
+from tests.support.waits import meanwhile, wait_until
 
 STREAMING = ("Streaming", "ReadyForCutover")
 ROWS = 3000
@@ -38,36 +38,21 @@ def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
     return made
 
 
-@contextlib.contextmanager
-def writing(cli: FerryCli) -> Iterator[None]:
+def writing(cli: FerryCli) -> AbstractContextManager[None]:
     """Writes to the table that stays, and to ``t`` as far as its definition allows it at the moment."""
-    over = threading.Event()
-    failed: list[BaseException] = []
 
-    def write() -> None:
-        try:
-            for number in itertools.count():
-                if over.wait(0.01):
-                    return
-                cli.pair.source.execute(
-                    f"UPDATE `{cli.schema}`.other SET v = 'w{number}' WHERE id = {number % ROWS}",
-                    f"INSERT INTO `{cli.schema}`.other VALUES ({ROWS + number}, 'new')",
-                )
-                with contextlib.suppress(Exception):  # the table may be away, or of another form
-                    cli.pair.source.execute(
-                        f"REPLACE INTO `{cli.schema}`.t (id, v) VALUES ({1000 + number}, 'w{number}')"
-                    )
-        except BaseException as error:  # noqa: BLE001 - raised in the test's thread
-            failed.append(error)
+    def write(over: threading.Event) -> None:
+        for number in itertools.count():
+            if over.wait(0.01):
+                return
+            cli.pair.source.execute(
+                f"UPDATE `{cli.schema}`.other SET v = 'w{number}' WHERE id = {number % ROWS}",
+                f"INSERT INTO `{cli.schema}`.other VALUES ({ROWS + number}, 'new')",
+            )
+            with contextlib.suppress(Exception):  # the table may be away, or of another form
+                cli.pair.source.execute(f"REPLACE INTO `{cli.schema}`.t (id, v) VALUES ({1000 + number}, 'w{number}')")
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(PATIENCE_SECONDS)
-    assert not failed, failed
+    return meanwhile(write)
 
 
 def chunks(process: FerryProcess) -> dict[str, Any]:

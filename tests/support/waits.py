@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 PATIENCE_SECONDS = 180.0
 """For what is over at once on an idle machine: a busy one takes 20 times as long. Only a failing test waits it out."""
@@ -47,3 +48,18 @@ class Background:
         assert not self.running, "it does not end"
         if self._error is not None:
             raise self._error
+
+
+@contextmanager
+def meanwhile(body: Callable[[threading.Event], object]) -> Iterator[None]:
+    """``body`` runs in a thread of its own until the event that it gets is set, at the end of the block.
+
+    Raises what it raised.
+    """
+    over = threading.Event()
+    work = Background(lambda: body(over))
+    try:
+        yield
+    finally:
+        over.set()
+        work.join()

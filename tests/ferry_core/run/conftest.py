@@ -369,3 +369,22 @@ def make_run(monkeypatch: pytest.MonkeyPatch) -> MakeRun:
         return run[-1]
 
     return made
+
+
+WAY = [
+    Stage.VALIDATING,
+    Stage.COPYING,
+    Stage.STREAMING,
+    Stage.READY_FOR_CUTOVER,
+    Stage.CUTTING_OVER,
+    Stage.COMPLETED,
+]
+MOVING = WAY[1:5]
+"""Phases in which a stop, an abort or an error ends the run with an error."""
+BEFORE_THE_ATTEMPT = WAY[1:4]
+NULL = KeyUnusable(Reason.KEY_HAS_NULL, "a row has NULL", "shop.t")
+
+
+def run_until(make_run: MakeRun, stage: Stage) -> FakeRun:
+    """A run that waits in ``stage``, where nothing is approved before a test does so."""
+    return make_run(mode="Manual" if stage is Stage.READY_FOR_CUTOVER else "Automatic")

@@ -1,4 +1,4 @@
-"""A whole run without a server: phases and their exits; pause, stop, abort and errors in each; attempts; restarts."""
+"""A whole run without a server: phases and their exits; pause, stop, abort and errors in each; attempts."""
 
 import pytest
 
@@ -10,7 +10,6 @@ from ferry_core.errors import (
     ExitCode,
     Fenced,
     FerryError,
-    KeyUnusable,
     ServerRestarted,
     Terminated,
 )
@@ -18,25 +17,7 @@ from ferry_core.intent.desired_state import DesiredState
 from ferry_core.reasons import Condition, Reason
 from ferry_core.run.attempts import SHORTEST_SECONDS
 from ferry_core.run.coordinator import TICK_SECONDS
-from ferry_core.run.restart_policy import MOST_RESTARTS
-from tests.ferry_core.run.conftest import DONE, LATE, FakeRun, MakeRun
-
-WAY = [
-    Stage.VALIDATING,
-    Stage.COPYING,
-    Stage.STREAMING,
-    Stage.READY_FOR_CUTOVER,
-    Stage.CUTTING_OVER,
-    Stage.COMPLETED,
-]
-MOVING = WAY[1:5]
-"""Phases in which a stop, an abort or an error ends the run with an error."""
-BEFORE_THE_ATTEMPT = WAY[1:4]
-
-
-def run_until(make_run: MakeRun, stage: Stage) -> FakeRun:
-    """A run that waits in ``stage``, where nothing is approved before a test does so."""
-    return make_run(mode="Manual" if stage is Stage.READY_FOR_CUTOVER else "Automatic")
+from tests.ferry_core.run.conftest import BEFORE_THE_ATTEMPT, DONE, LATE, MOVING, NULL, WAY, MakeRun, run_until
 
 
 def test_from_validation_to_the_end_of_the_watch(make_run: MakeRun) -> None:
@@ -64,58 +45,6 @@ def test_a_run_stays_in_copying_until_its_deferred_indexes_are_there(make_run: M
     assert run.stages == WAY
 
 
-@pytest.mark.parametrize("stage", [Stage.COPYING, Stage.STREAMING, Stage.CUTTING_OVER])
-def test_a_changed_table_is_copied_again_from_every_phase(make_run: MakeRun, stage: Stage) -> None:
-    run = make_run()
-    run.startup.copies_again = True
-    run.during[stage] = lambda: run.planned.append(changed("shop.t"))
-    assert run.run() is ExitCode.DONE
-    assert (run.startup.starts, run.copied_again) == (2, ["shop.t", "shop.child"])
-
-
-def test_tables_are_copied_again_however_often_they_change(make_run: MakeRun) -> None:
-    run = make_run()
-    run.startup.copies_again = True
-    left = iter(range(30))
-
-    def change() -> None:
-        if next(left, None) is not None:
-            run.planned.append(changed("shop.t"))
-            run.during[Stage.STREAMING] = change
-
-    run.during[Stage.STREAMING] = change
-    assert run.run() is ExitCode.DONE
-    assert run.startup.starts == 31
-
-
-def test_an_error_that_names_no_changed_table_ends_the_run(make_run: MakeRun) -> None:
-    run = make_run()
-    run.startup.copies_again = True
-    run.during[Stage.STREAMING] = lambda: run.planned.append(DataError(Reason.SCHEMA_CHANGED, "it is gone"))
-    with pytest.raises(DataError):
-        run.run()
-    assert not run.copied_again
-
-
-def test_an_error_that_a_changed_definition_explains_has_the_table_copied_again(make_run: MakeRun) -> None:
-    run = make_run()
-    run.startup.copies_again = True
-
-    def fail() -> None:
-        run.failing["definitions"] = changed("shop.t")
-        run.planned.append(DataError(Reason.TABLE_NOT_AS_KNOWN, "Data too long for column"))
-
-    run.during[Stage.COPYING] = fail
-    assert run.run() is ExitCode.DONE
-    assert run.copied_again == ["shop.t", "shop.child"]
-
-
-def changed(table: str) -> DataError:
-    error = DataError(Reason.SCHEMA_CHANGED, f"{table} was altered")
-    error.changed = frozenset({table})
-    return error
-
-
 def test_statements_that_waited_for_the_lock_are_reported_when_it_ends(make_run: MakeRun) -> None:
     """What they write after that is not on the target."""
     for watch_for in ("0s", "30s"):
@@ -123,17 +52,6 @@ def test_statements_that_waited_for_the_lock_are_reported_when_it_ends(make_run:
         run.waiting_writers = ["connection 5 (app@web1): INSERT INTO t"]
         assert run.run() is ExitCode.DATA
         assert run.condition(Condition.STALLED) == ("True", "SourceWrittenAfterCutover")
-
-
-NULL = KeyUnusable(Reason.KEY_HAS_NULL, "a row has NULL", "shop.t")
-
-
-@pytest.mark.parametrize("stage", [Stage.COPYING, Stage.STREAMING, Stage.CUTTING_OVER])
-def test_a_key_with_null_is_given_up_and_the_run_starts_again(make_run: MakeRun, stage: Stage) -> None:
-    run = make_run()
-    run.during[stage] = lambda: run.planned.append(NULL)
-    assert run.run() is ExitCode.DONE
-    assert (run.startup.starts, run.without_key) == (2, ["shop.t"])
 
 
 def test_null_in_a_key_after_the_cutover_is_a_write(make_run: MakeRun) -> None:
@@ -378,83 +296,8 @@ def test_an_unwatchable_source_is_not_a_failure(make_run: MakeRun) -> None:
     assert run.run() is ExitCode.DATA
 
 
-# -- restarts ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("stage", MOVING)
-def test_a_restarted_server_starts_the_run_again(make_run: MakeRun, stage: Stage) -> None:
-    run = run_until(make_run, stage)
-    saved: list[int] = []
-
-    def restart() -> None:
-        run.planned.append(ServerRestarted(Reason.SERVER_RESTARTED, "source was restarted"))
-        saved.append(len(run.checkpoints.saved))
-        before.append((run.operations, run.checkpoints))
-        if stage is Stage.READY_FOR_CUTOVER:
-            run.during[stage] = run.wish(DesiredState.approved)
-
-    before: list[tuple[object, object]] = []
-    run.during[stage] = restart
-    assert run.run() is ExitCode.DONE
-    assert run.startup.starts == 2
-    assert run.stages.count(Stage.VALIDATING) == 1, "the stage that was reached is still reported"
-    [(operations, checkpoints)] = before
-    assert operations is not run.operations
-    assert len(checkpoints.saved) == saved[0], "what memory held is not stored"  # type: ignore[attr-defined]
-    assert run.state.series.attempts == (2 if stage is Stage.CUTTING_OVER else 1)
-
-
-def test_repeated_server_restarts_end_the_run(make_run: MakeRun) -> None:
-    run = make_run()
-
-    def restart() -> None:
-        run.planned.append(ServerRestarted(Reason.SERVER_RESTARTED, "source was restarted"))
-        run.during[Stage.STREAMING] = restart
-
-    run.during[Stage.STREAMING] = restart
-    with pytest.raises(ServerRestarted):
-        run.run()
-    assert run.startup.starts == MOST_RESTARTS + 1
-
-
-def test_before_the_first_chunk_an_unreachable_server_is_retried(make_run: MakeRun) -> None:
-    run = make_run()
-    run.failing["make readable"] = ConnectionLost(Reason.CONNECTION_LOST, "source: gone")
-    run.planned = [ConnectionLost(Reason.CONNECTION_LOST, "target: refused")]
-    assert run.run() is ExitCode.DONE
-    assert run.startup.starts == 3
-
-
-@pytest.mark.parametrize("undone", [True, False])
-def test_a_definition_that_is_changed_before_the_first_chunk_is_validated_again(
-    make_run: MakeRun, undone: bool
-) -> None:
-    run = make_run()
-    run.startup.may_undo = undone
-    run.failing["make readable"] = DataError(Reason.SCHEMA_CHANGED, "altered")
-    if undone:
-        assert run.run() is ExitCode.DONE
-        assert run.stages[:4] == [Stage.VALIDATING, Stage.COPYING, Stage.VALIDATING, Stage.COPYING]
-    else:
-        with pytest.raises(DataError):
-            run.run()
-
-
-def test_a_stop_is_not_followed_by_another_start(make_run: MakeRun) -> None:
-    run = make_run()
-
-    def stop() -> None:
-        run.intent.change(DesiredState.stopped)
-        run.planned.append(ServerRestarted(Reason.SERVER_RESTARTED, "source was restarted"))
-
-    run.during[Stage.STREAMING] = stop
-    with pytest.raises(FerryError):
-        run.run()
-    assert run.startup.starts == 1
-
-
 def test_more_workers_start_during_the_copy(make_run: MakeRun) -> None:
-    run: FakeRun = make_run()
+    run = make_run()
     more = run.intent.now.directive.copy_.model_copy(update={"workers": 9})
     run.during[Stage.COPYING] = run.wish(lambda wanted: wanted.changed(copy_=more))
     assert run.run() is ExitCode.DONE

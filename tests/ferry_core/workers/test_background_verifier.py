@@ -1,75 +1,21 @@
 """The verification's waits: rows may differ while their changes are on the way, which is not reported."""
 
-import itertools
 import threading
-import time
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
-from ferry_core.api.choices import OnMismatch, VerifyMode
-from ferry_core.api.spec import Copy
-from ferry_core.binlog.sink import StreamMark
-from ferry_core.cancellation import Cancellation
-from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.api.choices import OnMismatch
 from ferry_core.errors import ConnectionLost, DataError, RetriableError, Terminated
-from ferry_core.intent.pass_requests import PassRequests
-from ferry_core.moves.move import MoveState
-from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
 from ferry_core.verify.difference import Difference, DifferenceKind
-from ferry_core.verify.unproven import Batch, UnprovenKeys
-from ferry_core.verify.verifier import Proof, Verifier, WaitFlushed
-from ferry_core.workers import background_verifier, passes, stream_waits
-from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES, BackgroundVerifier, Surroundings
-from ferry_core.workers.passes import Wanted
-from ferry_core.workers.stream_waits import StreamWaits
-from tests.support.tables import decode, mark, move_of, simple_table
-from tests.support.waits import wait_until
-
-MOVE = move_of()
-DIFFERS = Difference(MOVE.table, ("1",), DifferenceKind.CHANGED)
-
-
-def flush(buffer: ChangeBuffer) -> None:
-    """As a flusher does."""
-    generation = buffer.take(MOVE, 100)
-    assert generation is not None
-    buffer.committed(MOVE, generation)
-
-
-class VerifierRig:
-    """A BackgroundVerifier over a verifier that always sees a difference, with a stream that stands at 1."""
-
-    def __init__(self, source_end: Callable[[], StreamMark], mode: VerifyMode = VerifyMode.FINAL) -> None:
-        MOVE.unproven.whole = False
-        MOVE.state = MoveState.FOLLOWING
-        self.buffer = ChangeBuffer(mark(1))
-        self.ending = Cancellation()
-        self.verifier = Mock()
-        self.verifier.unproven.whole_moves.return_value = []
-        self.verifier.unproven.named.return_value = set()
-        self.verifier.prove_some.return_value = Proof(found=[(Batch(MOVE, (b"1",), decode, 1), [DIFFERS])])
-        self.verifier.steady.return_value = [DIFFERS]
-        self.events = Mock()
-        self.requests = PassRequests()
-        self.on_mismatch = OnMismatch.FAIL
-        self.paused = False
-        self.waits = StreamWaits(self.buffer, self.ending, lambda: partial(self._reached, source_end()))
-        wanted = Wanted(mode, lambda: self.on_mismatch, lambda: self.requests, lambda: self.paused, Mock())
-        around = Surroundings(self.buffer, self.waits, self.events, wanted, self.ending)
-        self.verification = BackgroundVerifier(self.verifier, [MOVE], around)
-
-    def _reached(self, end: StreamMark) -> bool:
-        return self.buffer.processed.contains(end)
-
-    def in_thread(self, body: Callable[[], object]) -> threading.Thread:
-        thread = threading.Thread(target=body, daemon=True)
-        thread.start()
-        return thread
+from ferry_core.verify.unproven import UnprovenKeys
+from ferry_core.verify.verifier import Proof
+from ferry_core.workers import background_verifier, stream_waits
+from ferry_core.workers.background_verifier import SAME_DIFFERENCE_TIMES
+from tests.support.tables import decode, mark
+from tests.support.verifier_rig import DIFFERS, MOVE, VerifierRig, flush
 
 
 def test_verification_waits_for_changes_still_in_the_stream() -> None:
@@ -260,123 +206,6 @@ def test_nothing_is_copied_again_during_an_attempt() -> None:
     assert rig.buffer.pending_keys(MOVE) == 1
 
 
-def test_an_attempt_cancels_a_pass_that_begins_again_after_it() -> None:
-    rig = VerifierRig(lambda: mark(1))
-    rig.requests = PassRequests().asked([])
-    started = threading.Event()
-
-    def compare_again(cancelled: Cancellation, *_: object) -> dict[object, object]:
-        started.set()
-        cancelled.wait(60)
-        cancelled.check()
-        return {}
-
-    rig.verifier.compare_again = Mock(side_effect=compare_again)
-    comparing = rig.in_thread(rig.verification._pass_if_due)
-    assert started.wait(60)
-    rig.verification.stand_aside(Mock())
-    comparing.join(60)
-    assert not comparing.is_alive()
-    rig.events.pass_ends.assert_not_called()
-    rig.verification._pass_if_due()
-    assert rig.verifier.compare_again.call_count == 1
-    rig.verification.go_on()
-    rig.verifier.compare_again = Mock(return_value={})
-    rig.verification._pass_if_due()
-    rig.verification._decide()
-    rig.events.pass_ends.assert_called_once_with(0, 1)
-
-
-def _pass_waits(rig: VerifierRig) -> threading.Event:
-    """A pass has found rows whose changes are on their way, and the stream does not deliver them."""
-    left = threading.Event()
-
-    def compare_again(cancelled: Cancellation, _progress: object, wait_flushed: WaitFlushed, *_: object) -> object:
-        wait_flushed([MOVE])
-        left.set()
-        cancelled.check()
-        return {}
-
-    rig.verifier.compare_again = Mock(side_effect=compare_again)
-    return left
-
-
-def test_a_cancelled_pass_does_not_wait_for_changes_that_are_on_their_way() -> None:
-    rig = VerifierRig(lambda: mark(3))
-    rig.requests = PassRequests().asked([])
-    rig.verifier.prove_some.return_value = Proof()
-    left = _pass_waits(rig)
-    comparing = rig.in_thread(rig.verification._pass_if_due)
-    wait_until(lambda: rig.verifier.compare_again.called, "the pass begins")
-    assert not left.wait(0.2)
-    rig.verification.stand_aside(Mock())
-    comparing.join(20)
-    ended = not comparing.is_alive()
-    rig.ending.cancel()
-    assert ended
-    rig.events.pass_cancelled.assert_called_once_with()
-
-
-def test_the_last_pass_waits_no_longer_than_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    rig = VerifierRig(lambda: mark(3))
-    monkeypatch.setattr(background_verifier, "LAST_LOOK_SECONDS", 0.1)
-    left = _pass_waits(rig)
-    rig.verification.look_again(lambda: None)
-    ended = left.wait(20)
-    rig.ending.cancel()
-    assert ended
-
-
-@pytest.mark.parametrize("how", ["joins", "starts over"])
-def test_a_move_needs_a_pass_of_its_own(how: str) -> None:
-    """Even before the next check, which comes half a second later."""
-    moves = MoveSet.of([simple_table("a"), simple_table("b")], Copy())
-    verifier = Verifier(moves, Mock(), Mock())
-    wanted = Wanted(VerifyMode.FINAL, Mock(), PassRequests, Mock(), Mock())
-    around = Surroundings(ChangeBuffer(mark(1)), Mock(), Mock(), wanted, Cancellation())
-    verification = BackgroundVerifier(verifier, moves, around)
-    for move in moves:
-        verifier.unproven.begin(move)
-    before = verification.proven
-    verification._passed.set()
-    passed = verification.proven
-    if how == "joins":
-        moves.join(simple_table("c"))
-    else:
-        verifier.forget(next(iter(moves)))
-    assert (before, passed, verification.proven) == (False, True, False)
-
-
-def test_continuous_passes_pause_for_a_multiple_of_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    rig = VerifierRig(lambda: mark(1), VerifyMode.CONTINUOUS)
-    rig.verifier.compare_again = Mock(return_value={})
-    rig.paused = True
-    rig.verification._pass_if_due()
-    assert not rig.verifier.compare_again.called
-    rig.paused = False
-    rig.verification._pass_if_due()
-    *_, moves, workers = rig.verifier.compare_again.call_args.args
-    assert (moves, workers) == ([MOVE], 1)
-    rig.verification._decide()
-    rig.verification._pass_if_due()
-    assert rig.verifier.compare_again.call_count == 1
-    monkeypatch.setattr(passes, "SHORTEST_PAUSE_SECONDS", 0.0)
-    rig.verification._passes.ended(0.0)
-    rig.verification._pass_if_due()
-    assert rig.verifier.compare_again.call_count == 2
-
-
-def test_a_long_continuous_pass_does_not_replace_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its one worker works between the signals of a throttle."""
-    rig = VerifierRig(lambda: mark(1), VerifyMode.CONTINUOUS)
-    clock = Mock(wraps=time, time=Mock(side_effect=itertools.count(0, 11)))
-    monkeypatch.setattr(background_verifier, "time", clock)
-    rig.verifier.compare_again = Mock(return_value={})
-    rig.verification._pass_if_due()
-    rig.verification.look_again(lambda: None)
-    assert rig.verifier.compare_again.call_count == 2
-
-
 @pytest.mark.parametrize("by_event", [True, False], ids=["keys of events", "keys of a pass"])
 def test_rows_that_are_checked_in_turns_are_judged_too(by_event: bool) -> None:
     """A turn checks only some of the unproven keys."""
@@ -398,48 +227,6 @@ def test_rows_that_are_checked_in_turns_are_judged_too(by_event: bool) -> None:
         rig.verification._look()
     with pytest.raises(DataError, match="1 row differs"):
         rig.verification._look()
-
-
-def test_changed_keys_are_proven_while_a_pass_is_held_back() -> None:
-    rig, release = VerifierRig(lambda: mark(1), VerifyMode.CONTINUOUS), threading.Event()
-    rig.verifier.prove_some.return_value = Proof()
-    rig.verifier.steady.return_value = []
-    rig.verifier.compare_again = Mock(side_effect=lambda *_: {} if release.wait(60) else None)
-    comparing = rig.in_thread(rig.verification._pass_if_due)
-    wait_until(lambda: rig.verifier.prove_some.call_count > 1, "what changed is checked")
-    assert comparing.is_alive()
-    release.set()
-    comparing.join(60)
-    assert not comparing.is_alive()
-    assert rig.verification._running is not None
-
-
-@pytest.mark.parametrize("what", ["request", "pause"])
-def test_a_pass_that_is_held_back_ends_for(what: str) -> None:
-    rig = VerifierRig(lambda: mark(1), VerifyMode.CONTINUOUS)
-    rig.verifier.prove_some.return_value = Proof()
-    rig.verifier.steady.return_value = []
-    started = threading.Event()
-
-    def held(cancelled: Cancellation, *_: object) -> dict[object, object]:
-        started.set()
-        cancelled.wait(60)
-        cancelled.check()
-        return {}
-
-    rig.verifier.compare_again = Mock(side_effect=held)
-    comparing = rig.in_thread(rig.verification._pass_if_due)
-    assert started.wait(60)
-    if what == "pause":
-        rig.paused = True
-    else:
-        rig.requests = rig.requests.asked([])
-    comparing.join(60)
-    assert not comparing.is_alive()
-    rig.events.pass_cancelled.assert_called_once_with()
-    rig.verifier.compare_again = Mock(return_value={})
-    rig.verification._pass_if_due()
-    assert rig.verifier.compare_again.called == (what == "request")
 
 
 def test_no_attempt_begins_before_what_the_last_one_found_is_judged() -> None:

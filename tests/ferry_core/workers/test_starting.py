@@ -4,8 +4,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from ferry_core.workers.starting import MoveStarter, StartSteps
 from tests.support.engine_in_process import COPIED, EngineInProcess, Limits, StartState, stalled
 from tests.support.servers import Pair
 from tests.support.table_pair import make_table
-from tests.support.waits import PATIENCE_SECONDS, wait_until
+from tests.support.waits import PATIENCE_SECONDS, meanwhile, wait_until
 
 COLUMNS = "id INT NOT NULL PRIMARY KEY, v INT"
 
@@ -80,29 +80,16 @@ class Run(EngineInProcess):
         assert rows[0] == rows[1]
 
 
-@contextmanager
-def writing(pair: Pair, *statements: str) -> Iterator[None]:
+def writing(pair: Pair, *statements: str) -> AbstractContextManager[None]:
     """Runs statements containing ``{n}`` all the time, in turn."""
-    over = threading.Event()
-    failed: list[BaseException] = []
 
-    def run() -> None:
+    def run(over: threading.Event) -> None:
         number = 1000
-        try:
-            while not over.wait(0.002):
-                number += 1
-                pair.source.execute(*(statement.format(n=number) for statement in statements))
-        except BaseException as error:  # noqa: BLE001 - raised in the test's thread
-            failed.append(error)
+        while not over.wait(0.002):
+            number += 1
+            pair.source.execute(*(statement.format(n=number) for statement in statements))
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(PATIENCE_SECONDS)
-    assert not failed, failed
+    return meanwhile(run)
 
 
 def test_a_table_joins_a_running_set_and_is_copied(pair: Pair, schema: str) -> None:
