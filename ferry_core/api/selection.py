@@ -30,7 +30,7 @@ class TableRule(Model):
     """
     index: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """Index of the source's table that finds the rows of `where`, so that other rows are not read: for a filter that
-    keeps a small part of a large table. Best one over the columns that the filter compares, and no others.
+    keeps a small part of a large table. An index over exactly the columns that the filter compares works best.
     """
     target: TableName | None = None
     """Name on the target as schema.table; takes precedence over renameSchemas.
@@ -43,7 +43,9 @@ class Tenant(Model):
     """A row filter for all selected tables that have a column."""
 
     column: ColumnName
-    """The column. A selected table without it needs a rule; so does one of which other rows are to move."""
+    """The column. A selected table without this column needs a rule. A rule with a `where` replaces this filter for its
+    tables.
+    """
     values: Annotated[list[Annotated[str, Field(min_length=1, max_length=255)]], Field(min_length=1, max_length=1000)]
     """Rows with one of these values move. Numbers are written in quotes, too: ["42"]."""
 

@@ -76,8 +76,8 @@ class Schema(Model):
     Fail: the run stops and names the statement. Recopy: that table is copied again with its new definition.
     """
     defer_indexes: bool = True
-    """Create secondary indexes that are not UNIQUE after the rows of a table, in one ALTER TABLE; of tables with 10,000
-    rows or more.
+    """For tables with 10,000 rows or more (by the source's statistics): create secondary indexes that are not UNIQUE
+    after the rows, in one ALTER TABLE.
     """
     objects: Objects = Objects()
     """Views, routines, triggers, events and sequences."""
@@ -141,8 +141,8 @@ class Verify(Model):
     before the cutover. None: cut over without verification; needs acknowledge: [Unverified].
     """
     on_mismatch: Annotated[OnMismatch, Field(strict=False)] = OnMismatch.REPAIR
-    """What happens when rows differ. Fail: the run stops and names the keys. Repair: the rows are copied and compared
-    again; a row that differs once more after two repairs stops the run.
+    """What happens when rows differ. Fail: the run stops and says how many rows of which tables differ. Repair: the
+    rows are copied and compared again; a row that differs once more after two repairs stops the run.
     """
 
 

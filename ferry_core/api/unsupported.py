@@ -1,7 +1,7 @@
 """Fields that this version does not support yet.
 
-Such a field is refused by name, or its default is replaced by something stricter with a notice. No field is silently
-ignored. Remove a line here when the feature is supported. Used by ``manifest``.
+Such a field is refused by name; none is silently ignored. Remove a line here when the feature is supported. Used by
+``manifest``.
 """
 
 from ferry_core.api.choices import SourceLockMode
@@ -14,12 +14,12 @@ def refuse_unsupported(ferry: Ferry) -> None:
     """Raise ConfigError NotBuiltYet, naming every field of the manifest that this version does not support."""
     found = []
     if ferry.spec.cutover.source_lock is SourceLockMode.LOCK_TABLES:
-        found.append("cutover.sourceLock: LockTables (use ReadOnly or None)")
+        found.append("cutover.sourceLock: LockTables (use ReadOnly, Webhook or None)")
     _refuse(found)
 
 
 def notices(ferry: Ferry) -> list[str]:
-    """Notices where the run is stricter than the spec, or where a field has no effect outside a cluster."""
+    """Notices about fields that have no effect outside a cluster."""
     spec = ferry.spec
     texts = []
     if spec.ttl_seconds_after_finished is not None:

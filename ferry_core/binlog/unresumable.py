@@ -81,7 +81,8 @@ def removal(text: str, tables: Collection[TableName]) -> UnresumableEvent:
         Reason.SCHEMA_CHANGED,
         f"rows of {', '.join(sorted(map(str, tables)))} were removed on the source by a statement that logs none of "
         f"them: {_shortened(text)}",
-        "see that applications use DELETE instead until the cutover, or leave the table out with tables.exclude",
+        "let applications use DELETE until the cutover, leave the table out with tables.exclude, or set "
+        "schema.onChange: Recopy",
     )
     error.changed = frozenset(map(str, tables))
     return error

@@ -55,12 +55,15 @@ spec:
 {_listed(draft.include)}
     exclude:{_excluded(draft.exclude, refused)}
     # renameSchemas: {{shop: shop_v2}}
-    # rules: [{{match: shop.orders, where: "tenant_id = 42"}}]   # only these rows
+    # tenant: {{column: tenant_id, values: ["42"]}}    # only these rows, of each table with that column
+    # rules: [{{match: shop.orders, where: "tenant_id = 42"}}]   # only these rows of one table
   # throttle: {{maxRowsPerSecond: 20000}}    # can be changed while it runs: ferry throttle
   cutover:
     mode: Manual                    # Manual waits for ferry cutover; Automatic cuts over once every gate is passed
     deadline: 10s                   # how long an attempt may block writes; then they are allowed again
+    # notBefore: "2026-12-01T02:00:00+01:00"    # with mode Scheduled: like Automatic, but not earlier
     # sourceLock: None              # if you stop the writes on the source yourself
+    # sourceLock: Webhook           # if calls of your own stop them: docs/webhooks.md
 ---
 apiVersion: v1
 kind: Secret

@@ -57,6 +57,7 @@ from ferry_core.errors import AmbiguousError, FerryError, RetriableError, Termin
 from ferry_core.mysql.replication import Replicated
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
+from ferry_core.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -324,9 +325,9 @@ class CutoverAttempt:
             if self.buffer.changes != changes:
                 raise AttemptFailed(
                     Reason.SOURCE_STILL_WRITTEN,
-                    f"{self.buffer.changes - changes} row changes of selected tables came after writes were stopped; "
-                    "find who may write in spite of it (read_only: accounts with SUPER or READ ONLY ADMIN, XA COMMIT; "
-                    "otherwise whoever was not stopped)",
+                    f"{counted(self.buffer.changes - changes, 'row change')} of selected tables came after writes were "
+                    "stopped; find who still writes: with sourceLock ReadOnly an account with SUPER or READ ONLY "
+                    "ADMIN, or an XA COMMIT; otherwise a writer that was not stopped",
                 )
             return changes
 

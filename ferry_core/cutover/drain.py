@@ -59,9 +59,9 @@ def stream_to_end(control: Session, stream: SourceStream, buffer: ChangeBuffer, 
         # The dump of a source that was reset continues as if nothing were written any more.
         raise AttemptFailed(
             Reason.SOURCE_HISTORY_LOST,
-            f"the source does not have what was read from its binlog up to '{seen}': was it reset? Then rows may "
-            "differ without any event about them: start over with a fresh copy. Or does a commit wait there for a "
-            "replica (semi-synchronous replication)? Then the next attempt may succeed",
+            f"the source does not have what was read from its binlog up to '{seen}'. If it was reset, rows may differ "
+            "without any event about them: start over with a fresh copy. If a commit there waits for a replica "
+            "(semi-synchronous replication), the next attempt may succeed",
         )
 
 

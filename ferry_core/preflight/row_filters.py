@@ -127,7 +127,8 @@ def _indexes(context: PreflightContext) -> Iterator[Finding]:
         yield failed(
             Reason.RULE_INDEX_INVALID,
             f"{context.source_facts.where}: index {rule.index!r} of rule {rule.match!r} cannot find the rows of "
-            f"{table.id}: {why}; correct the rule, or remove index: then every row of the table is read",
+            f"{table.id}: {why}; correct the rule, or remove its index; without it every row of the "
+            "table is read",
             [table],
         )
 
@@ -146,7 +147,7 @@ def _tenants(context: PreflightContext) -> Iterator[Finding]:
             Reason.TENANT_COLUMN_MISSING,
             f"{context.source_facts.where}: these tables have no column {tenant.column}, by which tables.tenant "
             f"chooses rows: {shortlist(without, SHOWN)}. Leave them out with tables.exclude, or give each a rule in "
-            "tables.rules: with a where that chooses its rows, or without one, and all of them move",
+            "tables.rules: with a where to choose its rows, or without one to move all of them",
         )
 
 

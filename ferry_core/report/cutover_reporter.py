@@ -166,8 +166,8 @@ class CutoverReporter(ABC):
         if changes > self._written_after:
             self._written_after = changes
             text = (
-                f"{changes} row changes of selected tables were made on the source after the cutover; they are not "
-                f"on the target: find who writes, and apply them by hand: {shortlist(rows(), 20, ', ')}"
+                f"after the cutover the source took {counted(changes, 'row change')} of selected tables, which the "
+                f"target does not have: find who writes, and apply by hand: {shortlist(rows(), 20, ', ')}"
             )
             log.error("%s", text)
             self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)

@@ -26,6 +26,7 @@ from ferry_core.errors import (
     ServerRestarted,
 )
 from ferry_core.intent.intent import Intent
+from ferry_core.text import counted
 
 MOST_RESTARTS = 10
 WITHIN_SECONDS = 3600.0
@@ -95,11 +96,11 @@ class RestartPolicy:
         table, times = max(((name, self._copies[name]) for name in changed), key=itemgetter(1))
         if times > MOST_COPIES:
             error.add(
-                f". {table} was copied again {MOST_COPIES} times and never became complete: stop what changes it again "
-                "and again on the source, and start the run again"
+                f". {table} was copied again {MOST_COPIES} times and never became complete: stop what keeps changing "
+                "it on the source, then start the run again"
             )
         elif times > 1:
-            error.add(f" ({table}: copied again {times} times without having been complete)")
+            error.add(f" ({table} was copied again {counted(times - 1, 'time')} and is not complete yet)")
         return times <= MOST_COPIES
 
     def wait(self, intent: Intent) -> None:

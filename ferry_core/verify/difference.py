@@ -1,7 +1,8 @@
 """Rows that differ between the servers. Made by ``narrow``; they end a run.
 
 Messages, which reach logs, Events and the status, have their tables and numbers. Their keys are values of rows: only
-the log at level debug and ``ferry verify -f`` name them.
+the log at level debug and ``ferry verify -f`` name them. The exception is ``run.late_writes``: a person has to find the
+rows that the source changed after the cutover.
 """
 
 import logging

@@ -264,7 +264,7 @@ SOURCE = Section(
                 "copying, streaming, verifying, under the lock",
                 Outcome.STOPS,
                 _DDL,
-                "undo it on the source, or start over; what was copied is kept",
+                "start over with a fresh copy: undoing it does not help",
                 Made(f"table {what}", moments),
                 Reason.SCHEMA_CHANGED,
             )

@@ -104,7 +104,7 @@ RACES = Section(
             "streaming",
             Outcome.STOPS,
             "SchemaChanged with the statement",
-            "undo it, or start over",
+            "start over with a fresh copy",
             tested(
                 "ferry_core/binlog/test_refusals.py::test_ddl_on_a_selected_table_stops_the_stream",
                 "ferry_core/binlog/test_transactions.py::test_a_table_map_with_other_columns_is_a_schema_change",

@@ -43,7 +43,7 @@ def test_ddl_on_a_selected_table_stops_the_stream(pair: Pair, schema: str, state
     assert failure.reason == "SchemaChanged"
     assert schema in failure.message
     assert ids(stream) == [1]
-    advice = "see that applications use DELETE instead" if "TRUNCATE" in text else "start over with a fresh copy"
+    advice = "let applications use DELETE until the cutover, " if "TRUNCATE" in text else "start over with a fresh copy"
     assert f"{FOR_GOOD}{advice}" in failure.message
     with stream.control() as session:
         assert not stream.streamer.status().processed.position.contains(source_position(session))
