@@ -18,6 +18,7 @@ import time
 import urllib.error
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -229,7 +230,15 @@ class Kubelet:
 
     def copier(self, ferry: str) -> Copier:
         """The running copier of a Ferry; waits for it."""
-        wait_until(lambda: f"{ferry}-copier" in self.copiers, f"a copier of {ferry} is started")
+        work = self._work
+        assert work is not None
+
+        def started() -> bool:
+            if work.done():
+                work.result()  # raises what ended the kubelet
+            return f"{ferry}-copier" in self.copiers
+
+        wait_until(started, f"a copier of {ferry} is started")
         return self.copiers[f"{ferry}-copier"]
 
     def end(self, copier: Copier, exit_code: int, message: str = "") -> None:
@@ -262,7 +271,8 @@ class Kubelet:
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(OSError, NotThere):
+            # An API server that is killed while it answers: IncompleteRead is no OSError.
+            with contextlib.suppress(OSError, HTTPException, NotThere):
                 await self._look()
             await asyncio.sleep(self.look_seconds)
 
