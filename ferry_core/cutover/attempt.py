@@ -186,7 +186,8 @@ class CutoverAttempt:
             keeping.result()
         except AmbiguousError as error:
             by_hand = self.lock.by_hand(self._intent)
-            raise AmbiguousError(error.reason, record_lost(error.message, by_hand)) from error
+            text = record_lost(error.message, by_hand, stays=self.lock.outlives_run)
+            raise AmbiguousError(error.reason, text) from error
 
     def _ambiguous(self, why: str) -> AmbiguousError:
         by_hand = self.lock.by_hand(self._intent)

@@ -29,8 +29,15 @@ def locked(why: str, by_hand: str) -> str:
     )
 
 
-def record_lost(why: str, by_hand: str) -> str:
-    """The target has the record of the cutover no more; it was not reported to anybody."""
+def record_lost(why: str, by_hand: str, *, stays: bool = True) -> str:
+    """The target has the record of the cutover no more; it was not reported to anybody. ``stays``: as ``ambiguous``."""
+    if not stays:
+        return (
+            f"the target recorded the cutover and has lost that record again ({why}). The cutover is not reported as "
+            "done. The tables on the source are locked only as long as this run lives: keep applications from both "
+            "servers, bring back the target as it was at the cutover, and start the Ferry again. To allow writes on "
+            f"the source before, {CHECK_FIRST}: {by_hand}"
+        )
     return (
         f"the target recorded the cutover and has lost that record again ({why}). The cutover is not reported as done, "
         f"and writes on the source stay blocked. Bring back the target as it was at the cutover, and start the Ferry "

@@ -114,7 +114,8 @@ class WebhookLock:
         self._login = login
         self._calls = calls
         plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
-        self._mutex = CutoverMutex(self._open, AdvisoryLock(f"ferry-source-turn:{plain}"[:64]))
+        # A session that the network has swallowed must not keep writes stopped: without it, the lease decides at once.
+        self._mutex = CutoverMutex(self._open, AdvisoryLock(f"ferry-source-turn:{plain}"[:64]), ANSWER_SECONDS)
         self._stored: Mapping[str, str] = {}
         self._sent = self._locked = False
 

@@ -193,6 +193,20 @@ class CutoverReporter(ABC):
             self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
         return self._waiters_known
 
+    @staticmethod
+    def writers_in_doubt(end_lock: Callable[[], Sequence[str]]) -> str:
+        """The same when it is not known whether the cutover was recorded: a text, empty if nothing waited."""
+        try:
+            waiting = end_lock()
+        except FerryError as error:
+            return f". Which statements on the source waited until its lock ended is not known: {error}"
+        if not waiting:
+            return ""
+        return (
+            f". When the lock on the source ended, {counted(len(waiting), 'statement')} there waited for locked "
+            f"tables: if the cutover was recorded, what they write is not on the target: {shortlist(waiting, 10, '; ')}"
+        )
+
     def source_changed(self, error: DataError) -> None:
         """After the cutover the stream met something that no run can follow: a statement, or a changed table."""
         self._written_after += 1

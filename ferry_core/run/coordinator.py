@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ferry_core.api.report import Stage
 from ferry_core.cutover.gates import MissingGate
 from ferry_core.cutover.outcome import AttemptOutcome
-from ferry_core.errors import DataError, ExitCode, FerryError, KeyUnusable, RetriableError, Terminated
+from ferry_core.errors import AmbiguousError, DataError, ExitCode, FerryError, KeyUnusable, RetriableError, Terminated
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
 from ferry_core.reasons import Reason
@@ -107,6 +107,8 @@ class Coordinator:
         operations = self._started.operations
         if recorded:  # who waits for a lock that ends with this run writes to the source
             self._reporter.writers_waited(operations.stop_keeping_lock)
+        elif isinstance(error, AmbiguousError):
+            error.add(self._reporter.writers_in_doubt(operations.stop_keeping_lock))
         operations.stop()
         learnt = self._started.checkpoints.learns(error)
         changed = to_copy_again(error, self._startup, self._started) if self._started.streams else ()

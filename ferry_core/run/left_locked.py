@@ -142,18 +142,23 @@ def _forgotten(
 
 def _writes(ferry: FerryManifest, connections: Connections) -> str:
     """Whether the source is locked, as far as it can be asked."""
-    if ferry.spec.cutover.source_lock is not SourceLockMode.READ_ONLY:
-        return (
-            "whether writes on the source are stopped is unknown here "
-            f"(sourceLock: {ferry.spec.cutover.source_lock.value})"
-        )
+    mode = ferry.spec.cutover.source_lock
     try:
-        by_hand = read_only_by_hand(ferry, connections)
+        by_hand = read_only_by_hand(ferry, connections) if _may_be_ours(ferry) else None
     except FerryError as error:
         return f"whether the source accepts writes is not known ({error.message})"
-    if by_hand is None:
+    if by_hand is not None:
+        return f"the source is read-only, and stays read-only until a person allows writes on {by_hand}"
+    if mode is SourceLockMode.READ_ONLY:
         return "the source accepts writes"
-    return f"the source is read-only, and stays read-only until a person allows writes on {by_hand}"
+    return f"whether writes on the source are stopped is unknown here (sourceLock: {mode.value})"
+
+
+def _may_be_ours(ferry: FerryManifest) -> bool:
+    """Whether this Ferry may have made a source read-only: an attempt before a change of the manifest did, or a webhook
+    does. With None, a user who keeps the source read-only stops the writes.
+    """
+    return ferry.spec.cutover.source_lock is not SourceLockMode.NONE
 
 
 def _target(ferry: FerryManifest) -> str:
@@ -258,7 +263,7 @@ def _without_writing(ferry: FerryManifest, connections: Connections, lock: Sourc
 
 def locked_by_hand(ferry: FerryManifest, connections: Connections) -> str | None:
     """Where and how a person allows writes, if the source is read-only and this Ferry may have caused that."""
-    if ferry.spec.cutover.source_lock is not SourceLockMode.READ_ONLY:
+    if not _may_be_ours(ferry):
         return None
     with contextlib.suppress(FerryError):
         return read_only_by_hand(ferry, connections)
@@ -273,7 +278,7 @@ def perhaps_forgotten(ferry: FerryManifest, connections: Connections, lease: Lea
     """
     if not lease.tables or lease.phase in (COMPLETED, Stage.CUTTING_OVER.value):
         return ""
-    if ferry.spec.cutover.source_lock is not SourceLockMode.READ_ONLY:
+    if not _may_be_ours(ferry):
         return ""
     unanswered = () if must_know else (FerryError,)
     with contextlib.suppress(*unanswered), connections.source_control(PATIENT_SECONDS) as source:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pymysql
 import pytest
 
-from ferry_core.cutover.messages import ambiguous
+from ferry_core.cutover.messages import ambiguous, record_lost
 from ferry_core.cutover.outcome import AttemptFailed
 from ferry_core.cutover.source_lock import ReadOnlyLock, Released
 from ferry_core.cutover.table_lock import SILENT_SECONDS, TableLock
@@ -262,10 +262,13 @@ def test_a_prepared_xa_transaction_of_a_selected_table_is_waited_for(
     attempt(lock).unlock()
 
 
-def test_an_unknown_outcome_says_that_the_locks_end_with_the_run(make_lock: MakeLock) -> None:
+@pytest.mark.parametrize("message", [ambiguous, record_lost])
+def test_an_unknown_outcome_says_that_the_locks_end_with_the_run(
+    make_lock: MakeLock, message: Callable[..., str]
+) -> None:
     lock = make_lock()
     assert not lock.outlives_run
-    said = ambiguous("no answer", lock.by_hand({}), stays=lock.outlives_run)
+    said = message("no answer", lock.by_hand({}), stays=lock.outlives_run)
     assert "locked only as long as this run lives" in said
     assert "stay blocked" not in said
     assert "KILL" in said

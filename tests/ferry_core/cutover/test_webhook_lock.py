@@ -12,7 +12,9 @@ from ferry_core.cutover.source_lock import Released
 from ferry_core.cutover.webhook_lock import WebhookCalls, WebhookLock
 from ferry_core.errors import ConfigError, DataError, RetriableError
 from ferry_core.reasons import Reason
+from tests.support.cutover_in_process import through
 from tests.support.hooks import HANG, LOST, HookServer
+from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.waits import Background, wait_until
 
@@ -176,6 +178,24 @@ def test_a_run_that_lost_the_mutex_calls_nothing(make_lock: MakeLock, hooks: Hoo
     with pytest.raises(CutoverMutexLost):
         old.unlock()
     assert hooks.at("/unlock") == []
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["idle", "while another thread asks it"])
+def test_a_session_that_the_network_swallowed_does_not_keep_writes_stopped(
+    hooks: HookServer, server: Server, make_lock: MakeLock, asked: bool
+) -> None:
+    """The lease then says who may allow writes: that needs no answer of this session."""
+    calls = WebhookCalls(Webhook(url=hooks.url("/lock")), Webhook(url=hooks.url("/unlock")), FERRY, lambda _: "")
+    with Proxy(server.host, server.port) as proxy:
+        lock = WebhookLock(lambda: through(proxy, server), calls, "uid-1")
+        intent = attempt(lock)
+        proxy.pause()
+        asking = Background(lock.held if asked else bool)
+        with pytest.raises(CutoverMutexLost):
+            Background(lock.unlock).join(60)
+        asking.join()
+    assert hooks.at("/unlock") == []
+    assert make_lock().release(intent) is Released.ALLOWED
 
 
 def test_two_ferries_take_turns(make_lock: MakeLock, hooks: HookServer, server: Server) -> None:

@@ -212,6 +212,23 @@ def test_a_record_that_the_target_loses_at_once_is_not_reported_as_a_cutover(
     assert re.search(r"allow writes on source .*: SET GLOBAL read_only = OFF", said.value.message)
 
 
+def test_a_lost_record_says_that_a_lock_of_the_run_ends_with_it(
+    cutover: CutoverInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        raise AmbiguousError(Reason.OWNERSHIP_AMBIGUOUS, "restored from a backup")
+
+    monkeypatch.setattr("ferry_core.cutover.attempt.make_durable", lose)
+    monkeypatch.setattr(type(cutover.lock), "outlives_run", False)
+    try:
+        with pytest.raises(AmbiguousError) as said:
+            cutover.attempt(60).run()
+    finally:
+        cutover.lock.unlock()
+    assert "locked only as long as this run lives" in said.value.message
+    assert "stay blocked" not in said.value.message
+
+
 def test_a_stop_does_not_wait_for_long_for_a_lost_answer(
     cutover: CutoverInProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -317,6 +317,28 @@ def test_waiting_writers_are_named_also_if_the_run_fails_after_the_record(make_r
     assert run.reporter.written_after == 1
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_waiting_writers_are_named_also_if_it_is_unknown_whether_the_cutover_was_recorded(
+    make_run: MakeRun, answers: bool
+) -> None:
+    run = make_run()
+
+    def ask() -> list[str]:
+        if answers:
+            return ["connection 5 (app@web1): INSERT INTO t"]
+        raise ConnectionLost(Reason.CONNECTION_LOST, "source: too many connections")
+
+    def fail() -> None:
+        run.operations.stop_keeping_lock = ask  # type: ignore[method-assign]
+        run.planned.append(AmbiguousError(Reason.OWNERSHIP_AMBIGUOUS, "its answer is not known"))
+
+    run.during[Stage.CUTTING_OVER] = fail
+    with pytest.raises(AmbiguousError) as caught:
+        run.run()
+    assert caught.value.message.startswith("its answer is not known. W")
+    assert ("connection 5 (app@web1)" if answers else "too many connections") in caught.value.message
+
+
 def test_a_watch_that_does_not_learn_who_waited_says_so(make_run: MakeRun) -> None:
     """The next start then says that nobody has watched the source."""
     run = make_run(watchFor="1s")
