@@ -4,6 +4,7 @@ With the standard library's HTTP: aiohttp takes half a second to import. No redi
 so a token reaches the named address only. The answer's body is read for the message of a failure, and no further.
 """
 
+import re
 import socket
 import ssl
 import threading
@@ -50,6 +51,11 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> N
     if not 200 <= status < 300:
         shown = " ".join(text.split())[:_SHOWN_CHARACTERS]
         raise PostFailed(f"HTTP {status}{': ' if shown else ''}{shown}", may_pass=status >= 500 or status in _LATER)
+
+
+def without_secrets(url: str) -> str:
+    """An address for messages: without what may be a password or a token."""
+    return re.sub(r"//[^/]*@", "//", url.partition("?")[0].partition("#")[0])
 
 
 def _problem(error: Exception) -> str:

@@ -82,6 +82,11 @@ class Schema(Model):
     objects: Objects = Objects()
     """Views, routines, triggers, events and sequences."""
 
+    @property
+    def copies_again(self) -> bool:
+        """Whether tables whose definition changes are copied again."""
+        return self.on_change is OnSchemaChange.RECOPY
+
 
 class Copy(Model):
     """Parallelism and chunk size of the copy. Can be changed while running."""

@@ -28,16 +28,16 @@ from enum import Enum
 from typing import Protocol
 
 from ferry_core.cutover.evidence import caution, evidence, is_ours
-from ferry_core.cutover.killing import ANSWER_SECONDS, Killer, end_connections
+from ferry_core.cutover.killing import Killer, end_connections
+from ferry_core.cutover.lock_sessions import LockSessions
 from ferry_core.cutover.mutex import STATEMENT, CutoverMutex, refuse_statement
 from ferry_core.cutover.open_xa import open_xa
 from ferry_core.cutover.stand_in import unlock
 from ferry_core.cutover.write_block import WriteBlock
 from ferry_core.errors import DataError, FerryError, RetriableError
-from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.session import Purpose, Session
+from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
@@ -168,8 +168,6 @@ class _Sent(Enum):
 class ReadOnlyLock:
     """``sourceLock: ReadOnly``. ``owner`` (the Ferry's uid) distinguishes our own leftover statements from another
     Ferry's.
-
-    ``login`` is called at each connect, because an unlock is retried for minutes and the password may change meanwhile.
     """
 
     outlives_run = True
@@ -177,12 +175,9 @@ class ReadOnlyLock:
     def __init__(self, login: Callable[[], Endpoint], flavor: Flavor, owner: str = "") -> None:
         self.block = WriteBlock()
         self.caution = ""
-        self._login = login
+        self._sessions = LockSessions(login, owner)
         self._variables = ("read_only", "super_read_only") if flavor is Flavor.MYSQL else ("read_only",)
-        plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
-        self._marker = f"/* mysql-ferry source lock {plain} */"
-        self._own = AdvisoryLock(f"ferry-source-lock:{plain}"[:64])
-        self._mutex = CutoverMutex(self._open, AdvisoryLock(f"ferry-source-turn:{plain}"[:64]))
+        self._mutex = CutoverMutex(self._sessions.open, self._sessions.turn)
         self._sent = _Sent.NOT
         self._before: dict[str, str] = {}
 
@@ -192,14 +187,14 @@ class ReadOnlyLock:
         The mutex is then released at once, because the run that has to undo that lock waits only ``MUTEX_SECONDS`` for
         it.
         """
-        with self._open() as session:
+        with self._sessions.open() as session:
             self._kill_leftovers(session)
         if not self._mutex.acquire(seconds, check_cancelled):
             raise RetriableError(
                 Reason.SOURCE_LOCK_BUSY, f"{self._where}: another Ferry is cutting over from this source"
             )
         try:
-            with self._open() as session:
+            with self._sessions.open() as session:
                 refuse_statement(session, self._where)  # first: it may change the values
                 self._refuse_read_only(self._read(session))
         except BaseException:
@@ -217,11 +212,11 @@ class ReadOnlyLock:
 
     def stored(self) -> dict[str, str]:
         """The server's current values."""
-        with self._open() as session:
+        with self._sessions.open() as session:
             return self._read(session)
 
     def intent(self, seconds: float) -> dict[str, str]:
-        with self._open() as session:
+        with self._sessions.open() as session:
             return self._read(session) | evidence(session, seconds)
 
     def is_read_only(self) -> bool:
@@ -236,20 +231,20 @@ class ReadOnlyLock:
 
     def acquire(self, deadline_seconds: float, confirm: Check = bool, check_cancelled: Check = bool) -> None:
         """Set the server read-only within the deadline. On any failure restore the old values and raise."""
-        with self._open() as control:
+        with self._sessions.open() as control:
             self._kill_leftovers(control)
             self._before = self._read(control)
             self._refuse_read_only(self._before)
             # If this copier dies while it waits, the server's own timeout ends the statement a little later.
             timeout = {"lock_wait_timeout": str(math.ceil(deadline_seconds) + 1)}
-            with self._open(deadline_seconds, timeout) as session:
+            with self._sessions.open(deadline_seconds, timeout) as session:
                 self._enrol(session)
                 self._sent = _Sent.MAYBE  # before the last checks: whoever unlocks meanwhile ends this session
                 self._ask_last(confirm)
                 self.block.begins()
                 try:
                     with Killer(control, session.connection_id, deadline_seconds, check_cancelled) as killer:
-                        session.execute(f"SET {self._marker} GLOBAL {self._variables[-1]} = ON")
+                        session.execute(f"SET {self._sessions.marker} GLOBAL {self._variables[-1]} = ON")
                 except FerryError as error:
                     self._undo(session, error)
                     raise killer.failure(error, self._where) from error
@@ -269,7 +264,7 @@ class ReadOnlyLock:
 
     def unlock(self) -> None:
         if self._sent is _Sent.MAYBE:
-            with self._open() as session:
+            with self._sessions.open() as session:
                 self._kill_leftovers(session)
         if self._sent is not _Sent.NOT:
             # On the session that holds the mutex: a successor ends that session before it stops writes for itself.
@@ -289,7 +284,7 @@ class ReadOnlyLock:
                 raise DataError(
                     Reason.SOURCE_LOCK_FAILED, f"{self._where}: {stored.get(name)!r} is not a value of {name}"
                 )
-        with self._open() as session:
+        with self._sessions.open() as session:
             self._kill_leftovers(session)
             with self._mutex.acquired(MUTEX_SECONDS) as ours:
                 released = self._release(session, stored) if ours else Released.OTHERS
@@ -320,24 +315,14 @@ class ReadOnlyLock:
         for name in self._variables:
             value = stored[name]
             if now[name] != value:
-                session.execute(f"SET {self._marker} GLOBAL {name} = {value}")
+                session.execute(f"SET {self._sessions.marker} GLOBAL {name} = {value}")
                 now = self._read(session)
         if now != {name: stored[name] for name in self._variables}:
             raise DataError(Reason.SOURCE_UNLOCK_FAILED, f"{self._where}: is {now} after restoring {dict(stored)}")
 
     @property
     def _where(self) -> str:
-        endpoint = self._login()
-        return endpoint.where
-
-    def _open(self, extra_seconds: float = 0, settings: Mapping[str, str] | None = None) -> Session:
-        return Session(
-            self._login(),
-            Purpose.CONTROL,
-            connect_timeout=ANSWER_SECONDS,
-            read_timeout=ANSWER_SECONDS + extra_seconds,
-            extra=settings,
-        )
+        return self._sessions.where
 
     def _read(self, session: Session) -> dict[str, str]:
         columns = ", ".join(f"@@global.{name}" for name in self._variables)
@@ -362,7 +347,7 @@ class ReadOnlyLock:
 
     @contextmanager
     def _enrolled(self) -> Iterator[Session]:
-        with self._open() as session:
+        with self._sessions.open() as session:
             try:
                 self._enrol(session)
             except RetriableError:  # kept out perhaps by a session of ours that the network has swallowed
@@ -372,24 +357,21 @@ class ReadOnlyLock:
             yield session
 
     def _enrol(self, session: Session) -> None:
-        """Make a session findable before it sends a statement that stops or allows writes."""
-        if not (self._own.take(session, 1) and STATEMENT.take(session, 1)):
-            raise RetriableError(Reason.SOURCE_LOCK_FAILED, f"{self._where}: another run is stopping its writes")
+        self._sessions.enrol(session, STATEMENT)
 
     def _kill_leftovers(self, session: Session) -> None:
         """End lock statements of this owner that run without their copier or are about to be sent; wait until they are
         gone.
         """
-        ours = {session.connection_id, self._mutex.connection_id}
-        theirs = {self._own.holder(session), self._mutex.holder(session)}
-        end_connections(session, lambda p: p.ident not in ours and (p.ident in theirs or self._marker in p.statement))
+        kept = (session.connection_id, self._mutex.connection_id)
+        self._sessions.end_left(session, kept, (self._sessions.own.holder(session), self._mutex.holder(session)))
 
     def _undo(self, session: Session, error: FerryError) -> None:
         """With new sessions: the one that failed may hang, and the killer's may be broken for the same reason."""
         ident = session.connection_id
         session.close()
         try:
-            with self._open() as fresh:
+            with self._sessions.open() as fresh:
                 end_connections(fresh, lambda process: process.ident == ident)
             self.unlock()
         except FerryError as trouble:

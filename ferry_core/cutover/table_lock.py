@@ -20,19 +20,18 @@ out, those of the run too. As with ``source_lock``, the session takes a named lo
 
 import logging
 import math
-import re
 import threading
 from collections.abc import Callable, Collection, Mapping
 
-from ferry_core.cutover.killing import ANSWER_SECONDS, Killer, end_connections
+from ferry_core.cutover.killing import Killer, end_connections
+from ferry_core.cutover.lock_sessions import LockSessions
 from ferry_core.cutover.source_lock import LOCK_KIND, Check, Released
 from ferry_core.cutover.write_block import WriteBlock
 from ferry_core.errors import FerryError, LockConflict, RetriableError
-from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.processes import processes
-from ferry_core.mysql.session import Purpose, Session
+from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import TableName
 from ferry_core.text import counted
@@ -54,18 +53,15 @@ class TableLock:
     def __init__(self, login: Callable[[], Endpoint], tables: Callable[[], Collection[TableName]], owner: str) -> None:
         self.block = WriteBlock()
         self.caution = ""
-        self._login = login
+        self._sessions = LockSessions(login, owner)
         self._tables = tables
-        plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
-        self._marker = f"/* mysql-ferry source lock {plain} */"
-        self._own = AdvisoryLock(f"ferry-source-lock:{plain}"[:64])
         self._session: Session | None = None
         self._using = threading.Lock()
         self._over = threading.Event()
 
     def begin(self, seconds: float, check_cancelled: Check = bool) -> None:  # noqa: ARG002 - the protocol's
         """Several Ferries may lock tables of one source at the same time."""
-        with self._open() as session:
+        with self._sessions.open() as session:
             self._kill_leftovers(session)
 
     def keep(self, seconds: float) -> None:
@@ -77,11 +73,11 @@ class TableLock:
     def acquire(self, deadline_seconds: float, confirm: Check = bool, check_cancelled: Check = bool) -> None:
         silent = math.ceil(deadline_seconds) + SILENT_SECONDS
         timeouts = {"lock_wait_timeout": str(math.ceil(deadline_seconds) + 1), "wait_timeout": str(silent)}
-        with self._open() as control:
+        with self._sessions.open() as control:
             self._kill_leftovers(control)
-            session = self._session = self._open(deadline_seconds, timeouts)  # from here on whoever unlocks ends it
+            session = self._session = self._sessions.open(deadline_seconds, timeouts)  # whoever unlocks ends it
             try:
-                self._enrol(session)
+                self._sessions.enrol(session)
                 confirm()
             except BaseException:
                 self.end()
@@ -101,13 +97,9 @@ class TableLock:
         self._over.clear()
         threading.Thread(target=self._ping, args=(session,), name="table-lock", daemon=True).start()
 
-    def _enrol(self, session: Session) -> None:
-        if not self._own.take(session, 1):
-            raise RetriableError(Reason.SOURCE_LOCK_FAILED, f"{self._where}: another run is stopping its writes")
-
     def _statement(self) -> str:
         names = sorted({name.sql for name in self._tables()})
-        return f"LOCK TABLES {self._marker} {', '.join(f'{name} READ' for name in names)}"
+        return f"LOCK TABLES {self._sessions.marker} {', '.join(f'{name} READ' for name in names)}"
 
     def held(self) -> bool:
         session = self._session
@@ -132,7 +124,7 @@ class TableLock:
         self._over.set()
         if (session := self._session) is not None:
             session.abort()  # an idle session ends at once, also if waiting writers use up all connections
-            with self._open() as fresh:  # one that hangs in its statement does not
+            with self._sessions.open() as fresh:  # one that hangs in its statement does not
                 end_connections(fresh, lambda process: self._is_own(fresh, process.ident, session.connection_id))
             session.close()
             self._session = None
@@ -141,10 +133,10 @@ class TableLock:
 
     def _is_own(self, fresh: Session, ident: int, ours: int) -> bool:
         """After a restart of the server the same id may be an application's."""
-        return ident == ours and self._own.holder(fresh) == ours
+        return ident == ours and self._sessions.own.holder(fresh) == ours
 
     def release(self, stored: Mapping[str, str]) -> Released:  # noqa: ARG002 - the protocol's
-        with self._open() as session:
+        with self._sessions.open() as session:
             self._kill_leftovers(session)
         self.block.ends()
         return Released.ALLOWED
@@ -159,7 +151,7 @@ class TableLock:
                     return _waiting(session)
             except FerryError as error:
                 log.warning("%s: the session that locks the tables does not tell who waits: %s", self._where, error)
-                with self._open() as fresh:
+                with self._sessions.open() as fresh:
                     return _waiting(fresh)
         finally:
             self.end()
@@ -208,27 +200,11 @@ class TableLock:
     def _kill_leftovers(self, session: Session) -> None:
         """End sessions of this owner that another run has left behind, and wait until they are gone."""
         ours = None if self._session is None else self._session.connection_id
-        theirs = self._own.holder(session)
-        end_connections(
-            session,
-            lambda process: (
-                process.ident not in (ours, session.connection_id)
-                and (process.ident == theirs or self._marker in process.statement)
-            ),
-        )
+        self._sessions.end_left(session, (ours, session.connection_id), (self._sessions.own.holder(session),))
 
     @property
     def _where(self) -> str:
-        return self._login().where
-
-    def _open(self, extra_seconds: float = 0, settings: Mapping[str, str] | None = None) -> Session:
-        return Session(
-            self._login(),
-            Purpose.CONTROL,
-            connect_timeout=ANSWER_SECONDS,
-            read_timeout=ANSWER_SECONDS + extra_seconds,
-            extra=settings,
-        )
+        return self._sessions.where
 
 
 def _waiting(session: Session) -> list[str]:

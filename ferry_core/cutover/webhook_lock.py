@@ -16,7 +16,6 @@ are reported after it.
 
 import json
 import logging
-import re
 import threading
 import time
 import uuid
@@ -27,15 +26,15 @@ from pydantic import ValidationError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from ferry_core.api.cutover import TokenRef, Webhook
-from ferry_core.cutover.killing import ANSWER_SECONDS, end_connections
+from ferry_core.cutover.killing import ANSWER_SECONDS
+from ferry_core.cutover.lock_sessions import LockSessions
 from ferry_core.cutover.mutex import CutoverMutex
 from ferry_core.cutover.source_lock import LOCK_KIND, Check, Released
 from ferry_core.cutover.write_block import WriteBlock
 from ferry_core.errors import DataError, FerryError, RetriableError
-from ferry_core.http_post import PostFailed, post
-from ferry_core.mysql.advisory_lock import AdvisoryLock
+from ferry_core.http_post import PostFailed, post, without_secrets
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.session import Purpose, Session
+from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 
 log = logging.getLogger(__name__)
@@ -91,7 +90,7 @@ class WebhookCalls:
             tried = retrying.statistics.get("attempt_number", 1)
             often = f" (tried {tried} times)" if tried > 1 else ""
             raise RetriableError(
-                Reason.WEBHOOK_FAILED, f"cutover.webhooks.{action} {_shown(hook.url)}: {error.message}{often}"
+                Reason.WEBHOOK_FAILED, f"cutover.webhooks.{action} {without_secrets(hook.url)}: {error.message}{often}"
             ) from error
 
     def _authorization(self, hook: Webhook) -> dict[str, str]:
@@ -111,11 +110,10 @@ class WebhookLock:
     def __init__(self, login: Callable[[], Endpoint], calls: WebhookCalls, owner: str) -> None:
         self.block = WriteBlock()
         self.caution = ""
-        self._login = login
+        self._sessions = LockSessions(login, owner)
         self._calls = calls
-        plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
         # A session that the network has swallowed must not keep writes stopped: without it, the lease decides at once.
-        self._mutex = CutoverMutex(self._open, AdvisoryLock(f"ferry-source-turn:{plain}"[:64]), ANSWER_SECONDS)
+        self._mutex = CutoverMutex(self._sessions.open, self._sessions.turn, ANSWER_SECONDS)
         self._stored: Mapping[str, str] = {}
         self._sent = self._locked = False
 
@@ -123,15 +121,13 @@ class WebhookLock:
         self._end_older_run()
         if not self._mutex.acquire(seconds, check_cancelled):
             raise RetriableError(
-                Reason.SOURCE_LOCK_BUSY, f"{self._login().where}: another Ferry is cutting over from this source"
+                Reason.SOURCE_LOCK_BUSY, f"{self._sessions.where}: another Ferry is cutting over from this source"
             )
 
     def _end_older_run(self) -> None:
         """It notices that before it records a cutover."""
-        with self._open() as session:
-            theirs = self._mutex.holder(session)
-            if theirs != self._mutex.connection_id:
-                end_connections(session, lambda process: process.ident == theirs)
+        with self._sessions.open() as session:
+            self._sessions.end_left(session, (self._mutex.connection_id,), (self._mutex.holder(session),))
 
     def keep(self, seconds: float) -> None:
         self._mutex.keep(seconds)
@@ -191,7 +187,7 @@ class WebhookLock:
         seconds = (float(hook.timeout) + 2.0) * (hook.retries + 1)
         self._calls.send(hook, self._body("unlock", stored), seconds, insists=True)
         self._sent = self._locked = False
-        log.warning("%s: writes are allowed again by cutover.webhooks.unlock", self._login().where)
+        log.warning("%s: writes are allowed again by cutover.webhooks.unlock", self._sessions.where)
 
     def _recorded(self, stored: Mapping[str, str]) -> Webhook:
         """The manifest may have another address by now, which knows nothing of this lock and must not see the token."""
@@ -203,11 +199,11 @@ class WebhookLock:
             return Webhook(url=stored[_URL], token_secret_ref=ref)
         except (KeyError, ValidationError) as error:
             raise DataError(
-                Reason.SOURCE_LOCK_FAILED, f"{self._login().where}: the record of the attempt has no usable {_URL}"
+                Reason.SOURCE_LOCK_FAILED, f"{self._sessions.where}: the record of the attempt has no usable {_URL}"
             ) from error
 
     def _body(self, action: str, stored: Mapping[str, str]) -> dict[str, object]:
-        source = self._login()
+        source = self._sessions.endpoint
         if not stored.get(_ID):
             raise DataError(Reason.SOURCE_LOCK_FAILED, f"{source.where}: the record of the attempt has no {_ID}")
         return {"action": action, _ID: stored[_ID], "source": {"host": source.host, "port": source.port}}
@@ -216,12 +212,4 @@ class WebhookLock:
         unlock = self._calls.unlock
         url = stored.get(_URL) or (unlock.url if unlock is not None else "cutover.webhooks.unlock")
         which = f" for lockId {stored[_ID]}" if _ID in stored else ""
-        return f"{self._login().where}: by what {_shown(url)} does{which}"
-
-    def _open(self) -> Session:
-        return Session(self._login(), Purpose.CONTROL, connect_timeout=ANSWER_SECONDS, read_timeout=ANSWER_SECONDS)
-
-
-def _shown(url: str) -> str:
-    """Without what may be a password."""
-    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]
+        return f"{self._sessions.where}: do what the webhook {without_secrets(url)} does{which}"

@@ -24,7 +24,7 @@ from ferry_core.api.cutover import TokenRef
 from ferry_core.api.notification import Notification, Payload, Sender
 from ferry_core.api.report import Report, Status
 from ferry_core.errors import FerryError
-from ferry_core.http_post import PostFailed, post
+from ferry_core.http_post import PostFailed, post, without_secrets
 from ferry_core.reasons import Condition
 from ferry_core.report.progress import Progress
 
@@ -120,7 +120,8 @@ class _Address:
         try:
             retrying(lambda: post(self._hook.url, body, self._headers(body, ident), self._timeout()))
         except (PostFailed, FerryError) as error:
-            log.warning("notification %s (%s) to %s was not sent: %s", news.event, news.change.status, self._url, error)
+            url = without_secrets(self._hook.url)
+            log.warning("notification %s (%s) to %s was not sent: %s", news.event, news.change.status, url, error)
 
     def _timeout(self) -> float:
         closed = self._closed_at
@@ -157,10 +158,6 @@ class _Address:
             message=change.message,
             status=news.status,
         )
-
-    @property
-    def _url(self) -> str:
-        return self._hook.url.partition("?")[0]
 
 
 def signature(token: str, timestamp: str, body: bytes) -> str:

@@ -97,8 +97,8 @@ def refuse_forgotten(
     by_hand = locked_by_hand(ferry, connections) if attempted else None
     if attempted and ferry.spec.cutover.source_lock is SourceLockMode.WEBHOOK:
         log.warning(
-            "%s records a cutover attempt of this Ferry, and target %s knows of none: if applications cannot write on "
-            "the source, allow it as cutover.webhooks.unlock does", state_path, _target(ferry)
+            "%s records a cutover attempt of this Ferry, and target %s knows of none: if applications cannot write to "
+            "the source, do there what cutover.webhooks.unlock does", state_path, _target(ferry)
         )  # fmt: skip
     if by_hand is not None:
         raise ConfigError(

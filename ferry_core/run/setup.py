@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ferry_core.api.choices import Acknowledgement, CreateTables, OnSchemaChange, SourceLockMode
+from ferry_core.api.choices import Acknowledgement, CreateTables, SourceLockMode
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
@@ -97,11 +97,6 @@ class RunContext:
     def recreatable(self) -> Collection[str]:
         """Ids of tables that an earlier start created without copying any row."""
         return self.state.recreatable if self.state is not None else ()
-
-    @property
-    def copies_again(self) -> bool:
-        """Whether tables whose definition changes are copied again."""
-        return self.ferry.spec.schema_.on_change is OnSchemaChange.RECOPY
 
     @property
     def forgets(self) -> bool:
@@ -244,7 +239,8 @@ def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Disc
     if state is None or not state.tables:
         found = _found_by_index(source, None, _as_specified(context, source, explore(source, selection)))
         return replace(context, tables=found.tables), found
-    again = rediscovered(source, selection, state, copies_again=context.copies_again, compares=not context.was_cut_over)
+    copies_again = context.ferry.spec.schema_.copies_again
+    again = rediscovered(source, selection, state, copies_again=copies_again, compares=not context.was_cut_over)
     found = _found_by_index(source, state, _as_specified(context, source, again.found))
     if context.was_cut_over:
         return replace(context, tables=found.tables), found

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from ferry_core.api.choices import CreateTables, OnSchemaChange, VerifyMode
+from ferry_core.api.choices import CreateTables, VerifyMode
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.binlog.handshake import server_id_of
@@ -121,7 +121,7 @@ class RunStartup:
 
     @property
     def copies_again(self) -> bool:
-        return self._ferry.spec.schema_.on_change is OnSchemaChange.RECOPY
+        return self._ferry.spec.schema_.copies_again
 
     @property
     def let_in(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ferry_core import http_post
-from ferry_core.http_post import PostFailed, post
+from ferry_core.http_post import PostFailed, post, without_secrets
 from tests.support.hooks import DRIP, HANG, LOST, HookServer
 from tests.support.kube_api import Authority
 
@@ -120,3 +120,21 @@ def test_nothing_is_sent_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) 
         accepted, _ = server.accept()
         with accepted:
             assert accepted.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://gate/w",
+        "https://user:pass@gate/w",
+        "https://u:p@ss@gate/w?token=t",
+        "https://gate/w#part",
+        "https://t@gate/w",
+    ],
+)
+def test_an_address_in_a_message_has_no_secrets(url: str) -> None:
+    assert without_secrets(url) == "https://gate/w"
+
+
+def test_the_path_of_an_address_is_kept() -> None:
+    assert without_secrets("https://gate/a@b/c") == "https://gate/a@b/c"

@@ -115,7 +115,7 @@ def test_a_second_session_may_unlock_only_while_the_source_has_that_of_the_mutex
     lock: ReadOnlyLock, server: Server
 ) -> None:
     stop_writes(lock)
-    with lock._open() as beside:
+    with lock._sessions.open() as beside:
         lock._mutex.refuse_ended(beside)
         (holder,) = server.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
         server.execute(f"KILL {holder}")
@@ -130,14 +130,14 @@ def test_a_second_session_that_the_network_swallowed_keeps_no_other_from_unlocki
 ) -> None:
     """The source still has it, and with it the named locks."""
     stop_writes(lock)
-    with lock._open() as swallowed:
+    with lock._sessions.open() as swallowed:
         lock._enrol(swallowed)
         with lock._enrolled() as session:
             lock._mutex.refuse_ended(session)
         (holder,) = server.query("SELECT IS_USED_LOCK('mysql-ferry-source-lock')")[0]
         server.execute(f"KILL {holder}")
         wait_until(lambda: not server.query(f"SELECT 1 FROM information_schema.PROCESSLIST WHERE id = {holder}"))
-        with lock._open() as successor:
+        with lock._sessions.open() as successor:
             lock._enrol(successor)
             with pytest.raises(CutoverMutexLost), lock._enrolled():
                 pass
