@@ -36,6 +36,9 @@ class TableState(_State):
     nullable_key: str = ""
     # on the source, or repaired or altered, so that rows may be gone there without an event
     rebuilt: bool = False
+    # the source, since rows were copied: it may have lost some of them in a crash. Both hold until a pass has found the
+    # table equal, or a run has ended for all of its rows that differ
+    restarted: bool = False
 
     @property
     def copied(self) -> bool:
@@ -103,8 +106,6 @@ class RunState(_State):
     last_read: str | None = None  # the furthest place read in the source's binlog; None: state of an older version
     replicated: Replicated | None = None  # by the source; None: state of an older version, or MySQL
     source_start: str = ""  # when the source was started, as of the last start of a run; empty: older version
-    # since rows were copied, and nobody was told yet which of them are not on the source any more
-    source_restarted: bool = False
     tables: dict[str, TableState] = Field(default_factory=dict)  # by ``Table.id``
     # ids of tables that it created on the target, or was about to create
     created: list[str] = Field(default_factory=list)
@@ -124,7 +125,9 @@ class RunState(_State):
 
     def meets_source(self, start: str) -> None:
         """A run begins with the source that was started then."""
-        self.source_restarted = self.source_restarted or self.source_start not in ("", start)
+        if self.source_start not in ("", start):
+            for table in self.tables.values():
+                table.restarted = table.restarted or table.started
         self.source_start = start
 
     @property

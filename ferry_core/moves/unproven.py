@@ -15,6 +15,8 @@ class UnprovenTable:
     bytes: int = 0
     rebuilt: bool = False
     """The source's table was rebuilt, repaired or altered: rows that are gone there may be on the target only."""
+    restarted: bool = False
+    """The source was restarted since rows were copied: it may have lost some of them in a crash."""
 
     def clear(self, *, whole: bool) -> None:
         self.whole = whole

@@ -121,10 +121,9 @@ class Checkpoints:
         elif isinstance(error, RowsKept):  # reported now: the next start may copy the source's rows over them
             log.error("%s", error.message)
             self._report.failed(error)
-            if error.restarted:
-                self.state.source_restarted = False
             for move in self._moves:
-                move.unproven.rebuilt = move.unproven.rebuilt and (error.restarted or move.table not in error.by_table)
+                if move.table in error.reported:
+                    move.unproven.rebuilt = move.unproven.restarted = False
         else:
             return False
         return True
@@ -223,7 +222,7 @@ def moves_of(
             continue
         move.started, move.definition = True, known.definition
         move.chunks.resumed = True
-        move.unproven.rebuilt = known.rebuilt
+        move.unproven.rebuilt, move.unproven.restarted = known.rebuilt, known.restarted
         move.counts_from = counted_from(known, flavor)
     return moves
 
@@ -245,6 +244,7 @@ def _stored(move: TableMove, chunks: Frontier, mark: StreamMark, nullable_key: s
         copied_whole=move.table.copied_whole,
         nullable_key=nullable_key,
         rebuilt=move.unproven.rebuilt,
+        restarted=move.unproven.restarted,
         counts_from=str(later.position) if later else None,
         counts_from_place=later.place[1:] if later and later.place else None,
         **asdict(chunks),

@@ -340,7 +340,7 @@ class RunStartup:
             self._reporter,
             self._connections.refuse_restarted,
         )
-        background = self._background(verifier, engine, state.source_restarted)
+        background = self._background(verifier, engine)
         self._reporter.watch(engine, background)
         series.adopt(state, again=self._has_run)
         self._has_run = True
@@ -386,11 +386,11 @@ class RunStartup:
             self._options.retry_seconds,
         )
 
-    def _background(self, verifier: Verifier | None, engine: Engine, restarted: bool) -> BackgroundVerifier | None:
+    def _background(self, verifier: Verifier | None, engine: Engine) -> BackgroundVerifier | None:
         if verifier is None:
             return None
         wanted = wanted_of(self._ferry.spec.verify.mode, self._intent, self._throttle)
-        return background(verifier, engine, self._connections, self._reporter.verification, wanted, restarted)
+        return background(verifier, engine, self._connections, self._reporter.verification, wanted)
 
     @property
     def _verifies(self) -> bool:

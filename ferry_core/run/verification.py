@@ -31,11 +31,10 @@ def background(
     connections: Connections,
     events: VerificationEvents,
     wanted: Wanted,
-    source_restarted: bool,
 ) -> BackgroundVerifier:
     def reached_source_end() -> Callable[[], bool]:
         return partial(engine.streamer.reached, connections.source_end())
 
     waits = StreamWaits(engine.buffer, engine.ending, reached_source_end)
-    around = Surroundings(engine.buffer, waits, events, wanted, engine.ending, source_restarted)
+    around = Surroundings(engine.buffer, waits, events, wanted, engine.ending)
     return BackgroundVerifier(verifier, engine.moves, around)

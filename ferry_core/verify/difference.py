@@ -8,7 +8,7 @@ rows that the source changed after the cutover.
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -161,12 +161,12 @@ class RowsDiffer(DataError):
 class RowsKept(RowsDiffer):
     """The source may have lost them, so they stay as they are on the target, until a person starts the Ferry again.
 
-    ``restarted``: because it was restarted, otherwise because their tables were rebuilt.
+    ``reported``: tables of which these are all such rows. The next start may copy the source's rows over them.
     """
 
-    def __init__(self, differing: Sequence[Difference], advice: str, *, restarted: bool) -> None:
+    def __init__(self, differing: Sequence[Difference], advice: str, reported: Collection[Table]) -> None:
         super().__init__(differing, advice)
-        self.restarted = restarted
+        self.reported = frozenset(self.by_table).intersection(reported)
 
 
 class RowsDifferAgain(DataError):

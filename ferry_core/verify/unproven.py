@@ -102,8 +102,15 @@ class UnprovenKeys:
 
     def rebuilt(self, move: TableMove) -> None:
         """The source's table was rebuilt, repaired or altered: the whole table is unproven again."""
-        move.unproven.rebuilt = True
         self.give_up(move)
+        move.unproven.rebuilt = True
+
+    def lost_nothing(self, move: TableMove) -> None:
+        """A pass has found the whole table equal. Not if the table became unproven again meanwhile."""
+        with self._lock:
+            held = move.unproven
+            if not held.whole:
+                held.rebuilt = held.restarted = False
 
     def take(self, move: TableMove, limit: int) -> Batch | None:
         """Up to ``limit`` keys, those not checked for longest first. They stay unproven until ``proven`` is called."""

@@ -65,6 +65,7 @@ class Verdict:
     rows: int = 0
     differing: list[Difference] = field(default_factory=list)
     unfinished: set[TableMove] = field(default_factory=set)
+    decided: set[TableMove] = field(default_factory=set)  # no other row of these differs
 
 
 @dataclass
@@ -161,9 +162,12 @@ class Verifier:
             named = self.unproven.named(move, {difference.key for difference in its}) if its else set()
             still = [difference for difference in its if difference.key not in named]
             verdict.differing += [difference for difference in still if difference in steady]
-            self.suspect(move, [difference.key for difference in still if difference not in steady])
+            unsteady = [difference.key for difference in still if difference not in steady]
+            self.suspect(move, unsteady)
             if move in result.overflowed:
                 self.unproven.give_up(move)
+            elif not unsteady:
+                verdict.decided.add(move)
         return verdict
 
     def _pass(

@@ -5,7 +5,7 @@ due. Controlled by the coordinator.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -66,8 +66,6 @@ class Surroundings(NamedTuple):
     events: VerificationEvents
     wanted: Wanted
     ending: Cancellation
-    source_restarted: bool = False
-    """Since rows were copied."""
 
 
 class _Running(NamedTuple):
@@ -85,8 +83,8 @@ class BackgroundVerifier:
         """What differed under the cutover's lock, until a later look finds that nothing does."""
         self._verifier = verifier
         self._moves = moves
-        self._buffer, self._waits, self._events, self._wanted, self._ending, restarted = around
-        self._repairs = Repairs(moves, around.buffer, verifier.unproven, around.events, source_restarted=restarted)
+        self._buffer, self._waits, self._events, self._wanted, self._ending = around
+        self._repairs = Repairs(moves, around.buffer, verifier.unproven, around.events)
         self._passes = Passes(moves, verifier.unproven, around.wanted)
         self._passed = threading.Event()
         self._began = time.time()
@@ -235,7 +233,10 @@ class BackgroundVerifier:
         moves_of = {move.table: move for move in moves}
         for difference in verdict.differing:  # whatever becomes of them: no attempt overlooks them
             self._verifier.suspect(moves_of[difference.table], [difference.key])
-        self._judge(verdict.differing)
+        decided = {move.table for move in verdict.decided}
+        for table in decided.difference(one.table for one in verdict.differing):
+            self._verifier.unproven.lost_nothing(moves_of[table])
+        self._judge(verdict.differing, decided)
         return sorted(verdict.unfinished, key=lambda move: move.id)
 
     def _pause(self) -> float:
@@ -283,10 +284,11 @@ class BackgroundVerifier:
                 left |= {(move.table, key): self._seen[move.table, key] for key in unproven}
         return left
 
-    def _judge(self, differing: Sequence[Difference]) -> None:
+    def _judge(self, differing: Sequence[Difference], decided: Collection[Table] = ()) -> None:
         """These rows really differ: end the run, or have them copied again.
 
-        During an attempt they are left alone: it compares them itself, and they are found again after it.
+        During an attempt they are left alone: it compares them itself, and they are found again after it. ``decided``:
+        no other row of these tables differs.
         """
         if not differing:
             return
@@ -295,7 +297,7 @@ class BackgroundVerifier:
         with self._repairing:
             if self._attempting.is_set():
                 return
-            self._repairs.repair(differing)
+            self._repairs.repair(differing, decided)
         for difference in differing:
             self._seen.pop((difference.table, difference.key), None)
 

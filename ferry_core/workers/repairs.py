@@ -13,7 +13,16 @@ from typing import Protocol
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.moves.move import TableMove
 from ferry_core.tables.table import ALL_ROWS_RAW, KeyLiterals, Table
-from ferry_core.verify.difference import TOO_MANY, Difference, RowsDiffer, RowsDifferAgain, RowsKept, summary
+from ferry_core.text import shortlist
+from ferry_core.verify.difference import (
+    NAMED_TABLES,
+    TOO_MANY,
+    Difference,
+    RowsDiffer,
+    RowsDifferAgain,
+    RowsKept,
+    summary,
+)
 from ferry_core.verify.unproven import UnprovenKeys
 from ferry_core.verify.verifier import row_key
 
@@ -27,13 +36,16 @@ MOST_ROWS = 100_000
 
 _KEPT = "so these rows stay as they are on the target. Compare them, and write back on the source what it has lost"
 _THEN = "The next start copies the source's rows over the target's, and deletes those that only the target has"
+_NOT_ALL = (
+    "Not all such rows of {tables} were found: the next start compares these tables again, and still keeps their rows; "
+    "delete on the target those that nobody needs"
+)
 _REBUILT = (
     "their tables were rebuilt, repaired or altered on the source, which may have dropped rows without an event, "
-    f"{_KEPT}. {_THEN}"
+    f"{_KEPT}. "
 )
 _RESTARTED = (
-    "the source was restarted since this Ferry has copied rows, and may have lost some of them in a crash, "
-    f"{_KEPT}. {_THEN}"
+    f"the source was restarted since this Ferry has copied rows, and may have lost some of them in a crash, {_KEPT}. "
 )
 _NO_TRANSACTIONS = (
     "a repair of a MyISAM or Aria table drops rows that it cannot read, without an event, also when the server opens "
@@ -60,10 +72,7 @@ class Repairs:
         buffer: ChangeBuffer,
         unproven: UnprovenKeys,
         counted: Counted,
-        *,
-        source_restarted: bool = False,
     ) -> None:
-        """``source_restarted``: since rows were copied."""
         self._moves = moves
         self._buffer = buffer
         self._unproven = unproven
@@ -72,7 +81,6 @@ class Repairs:
         self._open: dict[Place, int] = {}
         """With the number of the repair, as an event of the key."""
         self._of_table: Counter[TableMove] = Counter()
-        self._source_restarted = source_restarted
         self.found = 0
         """Rows found to differ so far."""
 
@@ -81,14 +89,15 @@ class Repairs:
         """Number of rows that are to be copied again, or compared after that."""
         return len(self._open)
 
-    def repair(self, differing: Sequence[Difference]) -> None:
-        """Have these rows copied again. Blocks while the change buffer is full.
+    def repair(self, differing: Sequence[Difference], decided: Collection[Table] = ()) -> None:
+        """Have these rows copied again. Blocks while the change buffer is full. ``decided``: no other row of these
+        tables differs.
 
         Raises RowsDiffer where a copy changes nothing or may delete the last copy of a row, and for too many rows;
         RowsDifferAgain for rows that were copied again too often.
         """
         moves = {move.table: move for move in self._moves}
-        self._refuse(differing, {move.table for move in moves.values() if move.unproven.rebuilt})
+        self._refuse(differing, moves, decided)
         chosen: defaultdict[TableMove, list[Difference]] = defaultdict(list)
         for difference in differing:
             move = moves.get(difference.table)
@@ -105,17 +114,20 @@ class Repairs:
         for move, its in chosen.items():
             self._copy_again(move, its)
 
-    def _refuse(self, differing: Sequence[Difference], rebuilt: Collection[Table]) -> None:
+    @staticmethod
+    def _refuse(differing: Sequence[Difference], moves: Mapping[Table, TableMove], decided: Collection[Table]) -> None:
         """Raise RowsDiffer for rows that must stay as they are on the target."""
         if generated := [one for one in differing if one.only_generated]:
             raise RowsDiffer(generated)
         replacing = [one for one in differing if one.replaces]
         if dropped := [one for one in replacing if not one.table.transactional]:
-            raise RowsDiffer(dropped, _NO_TRANSACTIONS)
+            raise RowsKept(dropped, _NO_TRANSACTIONS, ())
+        rebuilt = {move.table for move in moves.values() if move.unproven.rebuilt}
         if altered := [one for one in differing if one.table in rebuilt]:
-            raise RowsKept(altered, _REBUILT, restarted=False)
-        if replacing and self._source_restarted:
-            raise RowsKept(replacing, _RESTARTED, restarted=True)
+            raise RowsKept(altered, _REBUILT + _next_start(altered, decided), decided)
+        restarted = {move.table for move in moves.values() if move.unproven.restarted}
+        if lost := [one for one in replacing if one.table in restarted]:
+            raise RowsKept(lost, _RESTARTED + _next_start(lost, decided), decided)
 
     def _copy_again(self, move: TableMove, differing: Sequence[Difference]) -> None:
         news = [difference for difference in differing if (move, difference.key) not in self._open]
@@ -169,3 +181,9 @@ class Repairs:
         if held:
             log.info("%d rows that differed are equal now, or were changed since by the source", held)
             self._counted.repaired(held)
+
+
+def _next_start(kept: Sequence[Difference], decided: Collection[Table]) -> str:
+    """What it does with these rows."""
+    names = sorted({str(one.table.source) for one in kept if one.table not in decided})
+    return _NOT_ALL.format(tables=shortlist(names, NAMED_TABLES)) if names else _THEN

@@ -16,7 +16,7 @@ from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer,
 from ferry_core.workers.chunk_source import ChunkSource
 from tests.support.tables import mark, simple_table
 
-TABLE = simple_table("t")
+TABLE, OTHER = simple_table("t"), simple_table("other")
 DIFFERS = [Difference(TABLE, ("1",), DifferenceKind.EXTRA)]
 
 
@@ -29,44 +29,45 @@ def source(start: str) -> Mock:
 
 
 def checkpoints(of: RunState, report: Mock) -> tuple[Checkpoints, MoveSet]:
-    moves = moves_of(of, [TABLE], Copy(), Flavor.MYSQL)
+    moves = moves_of(of, [TABLE, OTHER], Copy(), Flavor.MYSQL)
     return Checkpoints(Stored(Mock(), 1), of, ChunkSource(moves), ChangeBuffer(mark(1)), report), moves
 
 
 def test_every_later_process_knows_of_the_restart(caplog: pytest.LogCaptureFixture) -> None:
-    kept = state()
+    kept = state(tables={TABLE.id: {"started": True}, "later": {}})
     for start, restarted in (("1", False), ("1", False), ("2", True), ("2", True), ("3", True)):
         meet_source(kept, source(start), verifies=True)
-        assert kept.source_restarted == restarted
+        assert [table.restarted for table in kept.tables.values()] == [restarted, False]
         kept = parse(kept.model_dump_json(), FORMAT, "here")
     assert caplog.text.count("may have lost some of them in a crash") == 3
 
 
 def test_without_verification_it_says_that_nothing_finds_lost_rows(caplog: pytest.LogCaptureFixture) -> None:
-    meet_source(state(source_start="1"), source("2"), verifies=False)
+    kept = state(source_start="1", tables={TABLE.id: {"started": True}})
+    meet_source(kept, source("2"), verifies=False)
     assert "nothing finds rows that only the target has" in caplog.text
 
 
 def test_a_state_of_an_older_version_tells_nothing() -> None:
-    kept = state()
+    kept = state(tables={TABLE.id: {"started": True}})
     meet_source(kept, source("2"), verifies=True)
-    assert (kept.source_start, kept.source_restarted) == ("2", False)
+    assert (kept.source_start, kept.tables[TABLE.id].restarted) == ("2", False)
 
 
 @pytest.mark.parametrize(
-    ("error", "restarted", "rebuilt"),
+    ("error", "marked"),
     [
-        (RowsDiffer(DIFFERS), True, True),
-        (RowsKept(DIFFERS, "", restarted=True), False, True),
-        (RowsKept(DIFFERS, "", restarted=False), True, False),
+        (RowsDiffer(DIFFERS), [True, True]),
+        (RowsKept(DIFFERS, "", {TABLE}), [False, True]),
+        (RowsKept(DIFFERS, "", ()), [True, True]),
     ],
 )
 def test_what_was_reported_is_forgotten_and_nothing_else(
-    error: RowsDiffer, restarted: bool, rebuilt: bool, caplog: pytest.LogCaptureFixture
+    error: RowsDiffer, marked: list[bool], caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is reported before that: somebody knows of it although the process is killed right after the checkpoint."""
-    kept = state(source_restarted=True, position=str(mark(1).position), tables={TABLE.id: {"started": True}})
-    kept.tables[TABLE.id].rebuilt = True
+    known = {"started": True, "restarted": True, "rebuilt": True}
+    kept = state(position=str(mark(1).position), tables={TABLE.id: known, OTHER.id: known})
     report = Mock(json_changed=0)
     saving, _ = checkpoints(kept, report)
     learnt = saving.learns(error)
@@ -74,5 +75,13 @@ def test_what_was_reported_is_forgotten_and_nothing_else(
     assert report.failed.called == learnt
     assert (error.message in caplog.text) == learnt
     saving.save()
-    (table,) = kept.tables.values()
-    assert (kept.source_restarted, table.rebuilt) == (restarted, rebuilt)
+    tables = kept.tables[TABLE.id], kept.tables[OTHER.id]
+    assert [table.restarted for table in tables] == [table.rebuilt for table in tables] == marked
+
+
+def test_a_table_that_is_copied_again_is_not_older_than_the_restart() -> None:
+    kept = state(position=str(mark(1).position), tables={TABLE.id: {"started": True, "restarted": True}, OTHER.id: {}})
+    saving, _ = checkpoints(kept, Mock(json_changed=0))
+    saving.copy_again([TABLE.id])
+    saving.save()
+    assert not kept.tables[TABLE.id].restarted

@@ -89,6 +89,7 @@ def test_no_verdict_without_a_pass(both: TablePair, move: TableMove) -> None:
 def test_equal_tables_are_proven(verifier: Verifier) -> None:
     verdict = full_pass(verifier)
     assert (verdict.rows, verdict.differing, verdict.unfinished) == (3, [], set())
+    assert len(verdict.decided) == 1
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
@@ -123,7 +124,7 @@ def test_a_row_that_keeps_changing_is_left_to_the_lock(both: TablePair, verifier
     both.on_source("UPDATE t SET a = 'v1' WHERE id = 2")
     verdict = verifier.full_pass(Cancellation(), no_progress, change_again)
     assert turns == 3
-    assert verdict.differing == []
+    assert (verdict.differing, verdict.decided) == ([], set())
     assert texts(verifier.prove_all(soon(), check_cancelled)) == ["changed 2"], "no event named it: only the pass knows"
     both.on_target(f"UPDATE t SET a = 'v{turns + 1}' WHERE id = 2")
     verifier.prove_some(nothing_pending)

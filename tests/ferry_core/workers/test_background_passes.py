@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from contextlib import nullcontext
 from unittest.mock import Mock
 
 import pytest
@@ -13,11 +14,13 @@ from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.intent.pass_requests import PassRequests
 from ferry_core.moves.move_set import MoveSet
-from ferry_core.verify.verifier import Proof, Verifier, WaitFlushed
+from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer
+from ferry_core.verify.unproven import UnprovenKeys
+from ferry_core.verify.verifier import Proof, Verdict, Verifier, WaitFlushed
 from ferry_core.workers import background_verifier, passes
 from ferry_core.workers.background_verifier import BackgroundVerifier, Surroundings
 from ferry_core.workers.passes import Wanted
-from tests.support.tables import mark, simple_table
+from tests.support.tables import mark, move_of, simple_table
 from tests.support.verifier_rig import MOVE, VerifierRig
 from tests.support.waits import wait_until
 
@@ -179,3 +182,31 @@ def test_a_pass_that_is_held_back_ends_for(what: str) -> None:
     rig.verifier.compare_again = Mock(return_value={})
     rig.verification._pass_if_due()
     assert rig.verifier.compare_again.called == (what == "request")
+
+
+@pytest.mark.parametrize("marked", ["rebuilt", "restarted"])
+@pytest.mark.parametrize("found", ["equal", "differs", "unfinished", "undecided"])
+def test_rows_of_the_target_are_the_only_copy_no_more_once_a_pass_has_found_their_table_equal(
+    found: str, marked: str
+) -> None:
+    """Otherwise one harmless OPTIMIZE would end the run when a row differs weeks later."""
+    rig, move = VerifierRig(lambda: mark(1)), move_of()
+    setattr(move.unproven, marked, True)
+    rig.verifier.unproven = UnprovenKeys([move])
+    differing = [Difference(move.table, ("1",), DifferenceKind.EXTRA)] if found == "differs" else []
+    verdict = Verdict(1, differing, {move} if found == "unfinished" else set())
+    if found in ("equal", "differs"):
+        verdict.decided.add(move)
+    rig.verifier.full_pass.return_value = verdict
+    with nullcontext() if found != "differs" else pytest.raises(RowsDiffer):
+        rig.verification._full_pass([move])
+    assert getattr(move.unproven, marked) == (found != "equal")
+
+
+def test_a_table_that_is_rebuilt_when_its_pass_ends_stays_marked() -> None:
+    move = move_of()
+    unproven = UnprovenKeys([move])
+    unproven.begin(move)
+    unproven.rebuilt(move)
+    unproven.lost_nothing(move)
+    assert move.unproven.rebuilt

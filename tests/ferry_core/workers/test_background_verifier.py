@@ -118,7 +118,7 @@ def test_there_is_no_verdict_while_a_pass_is_repeated() -> None:
         assert not whole
         with pytest.raises(RetriableError, match="not complete"):
             rig.verification.prove(0, Mock())
-        return Mock(rows=1, differing=[], unfinished=[])
+        return Mock(rows=1, differing=[], unfinished=[], decided=[])
 
     rig.verifier.full_pass = Mock(side_effect=full_pass)
     rig.verification._look()
