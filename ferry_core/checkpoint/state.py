@@ -44,6 +44,16 @@ class TableState(_State):
     def copied(self) -> bool:
         return self.walked and not self.unfinished
 
+    @property
+    def only_copies(self) -> bool:
+        """Whether the target may have the only copy of rows of this table, which is to be copied again."""
+        return not self.started and (self.rebuilt or self.restarted)
+
+    @property
+    def forgotten(self) -> "TableState":
+        """The table is to be copied again."""
+        return TableState(rebuilt=self.rebuilt, restarted=self.restarted)
+
 
 class LateObject(_State):
     """A trigger or an event of the source. Triggers are created, and events get their status, after the cutover."""
@@ -127,7 +137,7 @@ class RunState(_State):
         """A run begins with the source that was started then."""
         if self.source_start not in ("", start):
             for table in self.tables.values():
-                table.restarted = table.restarted or table.started
+                table.restarted = True  # also of one to be copied again, until its rows are dropped
         self.source_start = start
 
     @property

@@ -2,7 +2,7 @@
 
 Made by ``MoveSet``, used by all packages above this one. Each part has one owner, whose lock guards it:
 
-    table, ours, state, started, definition, above       the coordinator (``workers.starting``)
+    table, ours, state, started, definition, above       the coordinator
     deferred, held                                       the thread that adds its indexes (``workers.index_builds``)
     counts_from, shape                                   the streamer, between two transactions
     pending                                              the change buffer's lock
@@ -46,7 +46,7 @@ class MoveState(StrEnum):
 
 
 class TableMove:
-    """Compared by identity. ``table`` is replaced when the move starts over with another definition."""
+    """Compared by identity. ``table`` is replaced only by ``workers.starting``, which no run uses yet."""
 
     def __init__(self, table: Table, chunks: TableChunks, counts_from: "StreamMark | None" = None) -> None:
         """``counts_from`` None: from where the run's stream begins."""

@@ -28,9 +28,10 @@ class PreflightContext:
     ids of tables that the stored state resumes, None if the state could not be read. ``state_at`` says where the state
     was looked for, ``stateless`` that there is none, ``restart`` that rows of an earlier run may be deleted then.
     ``recreatable`` are the ids of tables that an earlier start created without copying any row; they may differ from
-    the source's. ``dropped_again`` are those of tables that this Ferry has filled and now drops and creates once more.
-    ``own_objects`` are the views, routines and events that it created or planned: for a name in the
-    state, the fingerprints that its definition may have. ``replicas`` are those to watch, in the order of the spec.
+    the source's. ``copied_again`` are those of tables that this Ferry has filled and now empties,
+    ``dropped_again`` those of them that it drops and creates once more. ``own_objects`` are the views, routines and
+    events that it created or planned: for a name in the state, the fingerprints that its definition may have.
+    ``replicas`` are those to watch, in the order of the spec.
     ``by_gtid`` says that the stored state has a position of GTIDs.
     """
 
@@ -45,6 +46,7 @@ class PreflightContext:
     stateless: bool = False
     restart: bool = False
     recreatable: Collection[str] = ()
+    copied_again: Collection[str] = ()
     dropped_again: Collection[str] = ()
     own_objects: Callable[[str], Collection[str]] = lambda _: ()
     replicas: Sequence[Endpoint] = ()

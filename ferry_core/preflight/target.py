@@ -101,7 +101,7 @@ def _rows(context: PreflightContext) -> Iterator[Finding]:
         and holds_rows(context.target, table.target)
     ]
     phase = context.own_lease.phase if context.own_lease else None
-    forgotten = [table for table in holding if table in perhaps_ours]
+    forgotten = [table for table in holding if table in perhaps_ours and table.id not in context.copied_again]
     full = [table for table in holding if table not in perhaps_ours]
     ended = phase in (COMPLETED, *ABANDONED)  # reported by the check of leases
     if forgotten and context.stateless and not context.restart and not ended:

@@ -160,7 +160,7 @@ class Checkpoints:
 
     def _state_of(self, move: TableMove, mark: StreamMark) -> TableState:
         if move.id in self._copied_again:
-            return TableState()
+            return TableState(rebuilt=move.unproven.rebuilt, restarted=move.unproven.restarted)
         key = "" if move.id in self._without_key else stored(move.table)
         return _stored(move, self._progress(move), mark, key)
 

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from ferry_core.checkpoint.state import RunState, TableState
 from ferry_core.consistency.fence import Fence
 from ferry_core.errors import ConfigError, DataError
-from ferry_core.mysql.listings import exists
+from ferry_core.mysql.listings import exists, holds_rows
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.schema.cascades import Cascade
 from ferry_core.schema.drop import drop_if_empty
+from ferry_core.text import shortlist
+from ferry_core.verify.difference import RowsKept
 
 if TYPE_CHECKING:
     from ferry_core.run.setup import RunContext
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 GONE_SECONDS = 30.0
 """How long a selected table may be away: it may be renamed, and then renamed back, or loaded again."""
 LOOK_SECONDS = 0.5
+NAMED = 5
 
 
 def to_copy_again(error: BaseException, startup: "Startup", run: "Started | None") -> frozenset[str]:
@@ -42,10 +45,13 @@ def to_copy_again(error: BaseException, startup: "Startup", run: "Started | None
 def changes_named(startup: "Startup", started: Callable[[], "Started | None"]) -> Iterator[None]:
     """Raise SchemaChanged for an error that a changed definition explains.
 
-    A statement may meet the new definition before the stream shows the change.
+    A statement may meet the new definition before the stream shows the change. It explains no row that only the target
+    has.
     """
     try:
         yield
+    except RowsKept:
+        raise
     except (DataError, ConfigError) as error:
         run = started()
         named = isinstance(error, DataError) and error.changed
@@ -65,7 +71,7 @@ def with_children(changed: Collection[str], cascades: Iterable[Cascade]) -> froz
 def forget(state: RunState, tables: Collection[str]) -> None:
     """Nothing of these tables is copied, as far as the state knows."""
     for table in tables:
-        state.tables[table] = TableState()
+        state.tables[table] = state.tables[table].forgotten
     if tables:
         state.foreign_keys_added = False
 
@@ -81,14 +87,40 @@ def until_back(
         try:
             return validate()
         except ConfigError as error:
-            if error.message == failure:
+            if error.message == failure or time.monotonic() > deadline:
                 raise
             failure = error.message
+            say(f"validating again, for up to {GONE_SECONDS:.0f} s: {error.message}")
         except DataError as error:
             if error.reason != Reason.SCHEMA_CHANGED or time.monotonic() > deadline:
                 raise
             say(f"waiting {GONE_SECONDS:.0f} s for a table to come back: {error.message}")
         wait(LOOK_SECONDS)
+
+
+def refuse_only_copies(context: "RunContext", target: Session, save: Callable[[], None]) -> None:
+    """Raise SchemaChanged, once, before tables are copied again that may have the only copy of rows.
+
+    ``save`` stores that somebody was told: the next start copies them again.
+    """
+    stored = context.state.tables if context.state is not None else {}
+    marked = [table for table in context.tables if table.id in stored and stored[table.id].only_copies]
+    kept = [table for table in marked if exists(target, table.target) and holds_rows(target, table.target)]
+    if not kept:
+        return
+    error = DataError(
+        Reason.SCHEMA_CHANGED,
+        f"{target.endpoint.where} may have the only copy of rows in "
+        f"{shortlist([str(table.target) for table in kept], NAMED)}: the source was restarted since they were copied, "
+        "or has rebuilt or repaired these tables, and no pass has found them equal since. Now they were changed on the "
+        "source, so they are to be copied again. Save what the source may have lost: the next start deletes these rows "
+        "and copies the source's",
+    )
+    log.error("%s", error.message)  # before it is recorded: this run may be killed right after that
+    for table in kept:
+        stored[table.id] = TableState()
+    save()
+    raise error
 
 
 def drop_changed(context: "RunContext", fence: Fence, target: Session) -> None:

@@ -99,17 +99,17 @@ class RunContext:
         return self.state.recreatable if self.state is not None else ()
 
     @property
-    def forgets(self) -> bool:
-        """Whether there are tables to copy again."""
-        return self.state is not None and any(not table.started for table in self.state.tables.values())
+    def copied_again(self) -> frozenset[str]:
+        """Ids of tables to copy again."""
+        stored = self.state.tables.items() if self.state is not None else ()
+        return frozenset(table_id for table_id, table in stored if not table.started)
 
     @property
     def dropped_again(self) -> Collection[str]:
         """Ids of tables to copy again that this Ferry has created: it drops them and creates them once more."""
         if self.state is None or self.ferry.spec.schema_.create is not CreateTables.IF_MISSING:
             return ()
-        again = {table_id for table_id, table in self.state.tables.items() if not table.started}
-        return again.intersection(self.state.created)
+        return self.copied_again.intersection(self.state.created)
 
     @property
     def may_lack_indexes(self) -> Collection[str]:
@@ -200,6 +200,7 @@ def validate(
                 stateless=context.stateless,
                 restart=options.restart,
                 recreatable=context.recreatable,
+                copied_again=context.copied_again,
                 dropped_again=context.dropped_again,
                 own_objects=context.state.objects.may_be if context.state is not None else lambda _: (),
                 replicas=connections.replicas(),
@@ -239,6 +240,7 @@ def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Disc
     if state is None or not state.tables:
         found = _found_by_index(source, None, _as_specified(context, source, explore(source, selection)))
         return replace(context, tables=found.tables), found
+    state.meets_source(source.identity.start)  # before a changed table is forgotten
     copies_again = context.ferry.spec.schema_.copies_again
     again = rediscovered(source, selection, state, copies_again=copies_again, compares=not context.was_cut_over)
     found = _found_by_index(source, state, _as_specified(context, source, again.found))

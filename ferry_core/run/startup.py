@@ -30,7 +30,7 @@ from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptSeries, CaughtUp
 from ferry_core.run.checkpoints import Checkpoints, Stored, marks_of, moves_of, set_position, stored_mark
 from ferry_core.run.claim import take_fence
-from ferry_core.run.copy_again import until_back
+from ferry_core.run.copy_again import refuse_only_copies, until_back
 from ferry_core.run.creating import create_on_target
 from ferry_core.run.cut_over_before import finished, message
 from ferry_core.run.data_operations import DataOperations
@@ -189,9 +189,10 @@ class RunStartup:
             fence.record(phase=Phase.ABORTED.value)
             raise Terminated(Reason.ABORTED, "aborted: nothing is copied, the target is kept")
         self._leave_if_asked()
-        if context.forgets:  # recorded before anything of these tables is dropped or emptied
+        if context.copied_again:  # recorded before anything of these tables is dropped or emptied
             self._save(context, fence)
         with self._connections.source_control() as source, self._connections.target() as target:
+            refuse_only_copies(context, target, partial(self._save, context, fence))
             if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
                 creation = Creation(partial(self._keep_planned, context, fence), self._created.append)
                 kept = KeptObjects(self._objects, partial(self._save, context, fence))

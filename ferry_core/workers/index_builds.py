@@ -21,7 +21,7 @@ from ferry_core.mysql.processes import kill, processes
 from ferry_core.mysql.session import Session
 from ferry_core.retries import Retries
 from ferry_core.schema.building import Build, as_written
-from ferry_core.schema.create import definition, wanted_definition
+from ferry_core.schema.create import definition, known_definition
 from ferry_core.schema.deferred import addition, in_order, names_missing
 from ferry_core.text import counted, shortlist
 from ferry_core.workers.engine import Engine
@@ -135,7 +135,8 @@ class IndexBuilds:
         table = one.move.table
         self._fence.read()
         with self._engine.flow.reader.control() as source:
-            wanted = wanted_definition(source, table, {})
+            # As it was when the columns were read: the stream reports what changes later.
+            wanted = known_definition(source, table).on_engine(table.target_engine)
         with self._enrolled() as target:
             if statement := addition(table.target, wanted, definition(target, table.target)):
                 log.info("%s: %s", one.move.id, statement)

@@ -13,7 +13,8 @@ This is rule R2 (``consistency.table_start``) for one table, with its own positi
     make its rows readable          R1, every prepared XA transaction decided, R1
     copy                            its chunks are handed out
 
-The other moves continue meanwhile. Called by the coordinator, in its thread.
+The other moves continue meanwhile. Nothing of a run uses it yet: a run that copies a table again begins again from its
+checkpoint (``run.copy_again``).
 """
 
 import logging

@@ -84,6 +84,26 @@ def test_rows_that_the_source_lost_in_a_crash_stay_on_the_target(cli: FerryCli) 
         finish(cli, process)
 
 
+def test_a_table_that_may_have_the_only_copy_of_a_row_is_not_dropped_without_a_word(cli: FerryCli) -> None:
+    """``schema.onChange: Recopy`` after a restart of the source. The next start copies the table again."""
+    source, target, table = cli.pair.source, cli.pair.target, f"`{cli.schema}`.t"
+    cli.spec["schema"] = {"onChange": "Recopy"}
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        rows = target.value(f"SELECT COUNT(*) FROM {table}")
+        process.kill()
+        source.restart()
+        source.execute("SET SESSION sql_log_bin = 0", f"DELETE FROM {table} LIMIT 1")
+        source.execute(f"ALTER TABLE {table} ADD COLUMN w INT NOT NULL DEFAULT 1")
+        process.start()
+        assert process.wait_end() == 65
+        assert f"may have the only copy of rows in {cli.schema}.t" in process.log.read_text()
+        assert target.value(f"SELECT COUNT(*) FROM {table}") == rows
+        process.start().wait_stage("ReadyForCutover")
+        assert target.value(f"SELECT COUNT(*) FROM {table}") == rows - 1
+        finish(cli, process)
+
+
 def test_rows_that_the_source_lost_while_the_copier_was_down_stay_on_the_target(cli: FerryCli) -> None:
     """Another process finds them. It reports them also after a kill before it has, and only a later start deletes."""
     source, target, table = cli.pair.source, cli.pair.target, f"`{cli.schema}`.t"

@@ -37,7 +37,7 @@ def test_every_later_process_knows_of_the_restart(caplog: pytest.LogCaptureFixtu
     kept = state(tables={TABLE.id: {"started": True}, "later": {}})
     for start, restarted in (("1", False), ("1", False), ("2", True), ("2", True), ("3", True)):
         meet_source(kept, source(start), verifies=True)
-        assert [table.restarted for table in kept.tables.values()] == [restarted, False]
+        assert [table.restarted for table in kept.tables.values()] == [restarted, restarted]
         kept = parse(kept.model_dump_json(), FORMAT, "here")
     assert caplog.text.count("may have lost some of them in a crash") == 3
 
@@ -84,4 +84,6 @@ def test_a_table_that_is_copied_again_is_not_older_than_the_restart() -> None:
     saving, _ = checkpoints(kept, Mock(json_changed=0))
     saving.copy_again([TABLE.id])
     saving.save()
-    assert not kept.tables[TABLE.id].restarted
+    assert kept.tables[TABLE.id].only_copies, "until somebody was told that its rows are dropped"
+    _, moves = checkpoints(kept, Mock())
+    assert not any(move.unproven.restarted for move in moves)
