@@ -24,6 +24,8 @@ ROWS_AT_EACH_END = 500
 TABLE_SECONDS = 2
 BUDGET_SECONDS = 20.0
 SHOWN = 10
+FINDS_DECIMALS = (8, 0, 4)
+"""The first MySQL with JSON_TABLE, without which a DECIMAL in JSON looks like a DOUBLE of the same size and text."""
 
 
 def last_timestamp(server: ServerFacts) -> str:
@@ -41,6 +43,15 @@ def _json(context: PreflightContext) -> Iterator[Finding]:
             conditions[table] = condition
     if not conditions:
         return
+    if context.source_facts.version < FINDS_DECIMALS:
+        yield refused(
+            context,
+            Reason.JSON_PRECISION,
+            f"{context.source_facts.where}: {_names(list(conditions))} have JSON columns, and MySQL "
+            f"{context.source_facts.version_text} cannot find each DECIMAL in them: such a DECIMAL becomes a DOUBLE, "
+            "and neither the copy nor the verification reports it",
+            with_dependants(context, list(conditions)),
+        )
     found, unseen = _sampled(context, conditions, _at_both_ends)
     if found:
         yield refused(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ferry_core.preflight import Status
 from hack.servers import Release
 from tests.support.compare import assert_equal_schemas
 from tests.support.ferry_cli import FerryProcess
@@ -92,3 +93,16 @@ def test_members_with_question_marks_are_refused_by_name(pair: Pair) -> None:
     with pytest.raises(Exception, match="question marks") as caught:
         check(pair.source, pair.target, SCHEMA)
     assert f"{SCHEMA}.e.m" in str(caught.value)
+
+
+def test_json_columns_are_refused_because_it_cannot_find_every_decimal(pair: Pair) -> None:
+    pair.source.execute(
+        f"CREATE TABLE {SCHEMA}.j (id INT PRIMARY KEY, j JSON)",
+        f"INSERT INTO {SCHEMA}.j VALUES (1, JSON_OBJECT('p', 12345.67))",
+    )
+    message = told(check(pair.source, pair.target, SCHEMA))["JsonPrecision"]
+    assert f"{SCHEMA}.j have JSON columns" in message
+    assert "hold JSON" not in message  # the row itself is not found
+    known = check(pair.source, pair.target, SCHEMA, acknowledge=["JsonPrecision"])
+    assert not told(known)
+    assert "cannot find each DECIMAL" in told(known, Status.ACKNOWLEDGED)["JsonPrecision"]
