@@ -7,7 +7,7 @@ The setting that caused such an event may be corrected by now, so the message al
 from collections.abc import Collection
 
 from ferry_core.errors import DataError
-from ferry_core.mysql.quoted_values import without_literals
+from ferry_core.mysql.shown_statement import without_literals
 from ferry_core.reasons import Reason
 from ferry_core.schema.statements import StatementKind
 from ferry_core.tables.table import Table, TableName

@@ -7,8 +7,8 @@ fewest privileges, and names a missing one.
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.processes import Process, processes
-from ferry_core.mysql.quoted_values import without_literals
 from ferry_core.mysql.session import Row, Session
+from ferry_core.mysql.shown_statement import without_literals
 
 AT_MOST = 20
 """Maximum number of lines, because they go into a message."""

@@ -21,7 +21,8 @@ from ferry_core.errors import (
     TooLarge,
 )
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.quoted_values import without_literals, without_values
+from ferry_core.mysql.quoted_values import without_values
+from ferry_core.mysql.shown_statement import without_literals
 from ferry_core.reasons import Reason
 
 TLS_NOT_OFFERED = 2026

@@ -3,7 +3,7 @@
 import pytest
 
 from ferry_core.errors import FerryError
-from ferry_core.mysql.quoted_values import without_literals, without_values
+from ferry_core.mysql.quoted_values import without_values
 from ferry_core.mysql.session import Purpose, Session
 from tests.support.servers import Pair
 
@@ -58,33 +58,3 @@ def test_a_warnings_message_is_shown_without_values(pair: Pair, schema: str) -> 
 )
 def test_a_value_cannot_end_its_quotation(code: int, text: str, shown: str) -> None:
     assert without_values(code, text) == shown
-
-
-@pytest.mark.parametrize(
-    ("statement", "shown"),
-    [
-        (
-            "SELECT v FROM `t4711` WHERE `a``1` IN (4711, -4.7e11, 0x4711)",
-            "SELECT v FROM `t4711` WHERE `a``1` IN (?, -?, ?)",
-        ),
-        (
-            "/* job 'x' */ -- 1\n update t set v = 'it''s \\' 4711' where k = \"a\"",
-            "/* job ? */ -- ?\n update t set v = ? where k = ?",
-        ),
-        ("INSERT INTO t VALUES (_utf8mb4 X'4711', 'cut off", "INSERT INTO t VALUES (_utf8mb4 X?, ?"),
-        ("(SELECT 1) UNION (SELECT 2)", "(SELECT ?) UNION (SELECT ?)"),
-        ("SET @x = 'Smith', @y = 4711", "SET @x = ?, @y = ?"),
-        ("EXPLAIN SELECT v FROM t WHERE k = 'Smith'", "EXPLAIN SELECT v FROM t WHERE k = ?"),
-        ("PREPARE s FROM 'SELECT 4711'", "PREPARE s FROM ?"),
-        ("VALUES ROW(4711, 'Smith')", "VALUES ROW(?, ?)"),
-        ("BEGIN NOT ATOMIC INSERT INTO t VALUES (4711); END", "BEGIN NOT ATOMIC INSERT INTO t VALUES (?); END"),
-        ("/*!50003 CREATE */ INSERT INTO t VALUES (4711)", "/*!? CREATE */ INSERT INTO t VALUES (?)"),
-        ("CREATE TABLE s AS SELECT v FROM t WHERE k = 'Smith'", "CREATE TABLE s AS SELECT v FROM t WHERE k = ?"),
-        ("CREATE USER u IDENTIFIED BY 'secret'", "CREATE USER u IDENTIFIED BY ?"),
-        ("LOCK TABLES t WRITE", "LOCK TABLES t WRITE"),
-        ("ALTER TABLE t ADD v VARCHAR(40) DEFAULT 'x'", "ALTER TABLE t ADD v VARCHAR(40) DEFAULT 'x'"),
-        ("/* job */ create table t (v int default 1)", "/* job */ create table t (v int default 1)"),
-    ],
-)
-def test_only_a_statement_about_definitions_is_shown_with_literals(statement: str, shown: str) -> None:
-    assert without_literals(statement) == shown
