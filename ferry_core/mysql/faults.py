@@ -65,6 +65,10 @@ _GROUPS: dict[_Meaning, tuple[int, ...]] = {
     ): (1206,),
     _Meaning(TooLarge, Reason.ROWS_TOO_LARGE): (1153, 1301),
     _Meaning(ConnectionLost, Reason.ANSWER_MALFORMED): (CR.CR_MALFORMED_PACKET,),
+    # As lost as a broken connection: new sessions send rows as the server takes them now.
+    _Meaning(ConnectionLost, Reason.LOCAL_INFILE_DISABLED, "rows are sent as REPLACE ... VALUES from now on"): (
+        *(1148, 3948, 4166),
+    ),
     _Meaning(DataError, Reason.ANSWER_TOO_LARGE, "if it has rows that large, give the copier more memory"): (
         CR.CR_NET_PACKET_TOO_LARGE,
     ),

@@ -14,7 +14,7 @@ BIG_ROW = threading.Lock()
 
 
 def load_line(statements: Statements, row: Row) -> bytes:
-    """The row as one line of a load file, from the columns of ``Statements.raw_row``."""
+    """The row as one line of a load file, from its columns as of ``Statements.raw_row``."""
     return b",".join(
         b"NULL" if value is None else _quoted(statements, each, value) if each.unbounded else value
         for each, value in zip(statements.codecs, row, strict=True)

@@ -233,24 +233,34 @@ class RowCopier:
 
     def _copy_big(self, statements: Statements, key: KeyLiterals, before: CopyResult) -> CopyResult:
         """Copy one row in a transaction of its own. If the row no longer exists, delete it on the target."""
-        table, selector = statements.table, KeySet((key,))
-        with BIG_ROW:
-            started = time.monotonic()
-            rows = self._source.query(statements.raw_row(selector, self._lock))
-            if warnings := self._source.warnings():
-                self._refuse_cut(table, selector, warnings)
-            if len(rows) > 1:
-                raise key_not_unique(table)
-            line = load_line(statements, rows[0]) if rows else b""
-            read = time.monotonic() - started
-            batch = _Batch(len(rows), line, 0, frozenset({",".join(key)} if rows else ()), (), frozenset(), False)
-            del rows
-            try:
-                written = self._write(statements, selector, batch)
-            except LoadWarned as warned:
+        table = statements.table
+        try:
+            with BIG_ROW:
+                return self._copy_alone(statements, key, before, hashed=table in self._hashed)
+        except LoadWarned as warned:
+            if table in self._hashed or not warned.excusable:
                 raise refused(table, warned.warnings) from None
-            except TooLarge as error:  # the only thing here that MySQL limits by max_allowed_packet is a JSON value
-                raise _too_large(table, key, error.message) from None
+            self._hashed.add(table)
+            return self._copy_big(statements, key, before)
+
+    def _copy_alone(self, statements: Statements, key: KeyLiterals, before: CopyResult, *, hashed: bool) -> CopyResult:
+        table, selector = statements.table, KeySet((key,))
+        started = time.monotonic()
+        rows = self._source.query(statements.raw_row(selector, self._lock, hashed=hashed))
+        if warnings := self._source.warnings():
+            self._refuse_cut(table, selector, warnings)
+        if len(rows) > 1:
+            raise key_not_unique(table)
+        line = load_line(statements, rows[0][1:]) if rows else b""
+        read = time.monotonic() - started
+        keys = frozenset({",".join(key)} if rows else ())
+        hashes = frozenset(digest for digest, *_ in rows if digest)
+        batch = _Batch(len(rows), line, 0, keys, (), hashes, hashed)
+        del rows
+        try:
+            written = self._write(statements, selector, batch)
+        except TooLarge as error:  # of MySQL's JSON, which becomes text on the way, or of a REPLACE ... VALUES
+            raise _too_large(table, key, error.message) from None
         return replace(
             before,
             rows_sent=before.rows_sent + batch.rows,

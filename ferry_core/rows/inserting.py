@@ -20,9 +20,11 @@ _ROW = re.compile(rb"(?:[^'\n]++|'(?:[^'\\]++|\\.)*+')++", re.DOTALL)
 
 def insert(target: Session, statements: Statements, payload: bytes) -> Iterator[LoadResult]:
     """Execute statement by statement, each with at least one row. TooLarge for a row that the target does not take."""
-    head = statements.replace()
+    head = f"{statements.replace()} "
     for rows in _grouped(_ROW.findall(payload), min(STATEMENT_BYTES, statements.packet - PACKET_SLACK) - len(head)):
-        statement = b"%s(%s)" % (head.encode("utf-8", "surrogateescape"), b"),(".join(rows))
+        # Of a single row in VALUES MySQL refuses NULL for a NOT NULL column even if its sql_mode is not strict.
+        values = b"SELECT " + rows[0] if len(rows) == 1 else b"VALUES (%s)" % b"),(".join(rows)
+        statement = head.encode("utf-8", "surrogateescape") + values
         if len(statement) > statements.packet:
             _refuse_too_long(target, statements, len(statement))
         affected = target.execute(statement, shown=head)

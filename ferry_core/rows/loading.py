@@ -91,7 +91,7 @@ def refused(table: Table, warnings: Sequence[Warned]) -> DataError:
     """The target's warnings as the error that they are."""
     return DataError(
         Reason.TARGET_WARNING,
-        f"{table.target} would not hold the source's values exactly: {shown(warnings)}; nothing of the batch was kept",
+        f"{table.target} would not hold the source's values exactly: {shown(warnings)}",
     )
 
 

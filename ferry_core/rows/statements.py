@@ -84,16 +84,16 @@ class Statements:
     def stream(self, *, hashed: bool) -> str:
         """One result row per row of the table: whether its JSON changed, its hash (or NULL), then its text.
 
-        The text is one line, or the columns of ``raw_row`` if a row may be ``big``.
+        The text is one line, or the columns as of ``raw_row`` if a row may be ``big``.
         """
         text = ",".join(self._raw_columns()) if self.big else self._line()
         digest = self.row_hash(self.codecs) if hashed else "NULL"
         condition = f" WHERE (\n{self.table.row_filter}\n)" if self.table.row_filter else ""
         return f"SELECT {self._changed() or 0},{digest},{text} FROM {self.table.source.sql}{condition}"
 
-    def raw_row(self, selector: Selector, lock_clause: str) -> str:
-        """The row's columns one by one: unbounded ones raw, the others as load-file text."""
-        columns = ",".join(self._raw_columns())
+    def raw_row(self, selector: Selector, lock_clause: str, *, hashed: bool) -> str:
+        """The row's hash (or NULL), then its columns one by one: unbounded ones raw, the others as load-file text."""
+        columns = ",".join([self.row_hash(self.codecs) if hashed else "NULL", *self._raw_columns()])
         where_from = f"FROM {self._from(selector, lock_clause)} WHERE {self.condition(selector)}"
         return f"SELECT {columns} {where_from}{lock_clause}"
 
@@ -116,13 +116,18 @@ class Statements:
         return " OR ".join(filter(None, (each.changed_expression() for each in self.codecs)))
 
     def _big(self) -> str | None:
-        limit = self.packet - PACKET_SLACK - (len(self.replace()) if self.literals else 0)
-        if sum(2 * each.column.max_bytes + 3 for each in self.codecs) <= limit:
+        head = len(self.replace().encode("utf-8", "surrogateescape")) if self.literals else 0
+        limit = self.packet - PACKET_SLACK - head
+        if sum(2 * each.column.max_bytes + self._around(each) for each in self.codecs) <= limit:
             return None
         wide = [each for each in self.codecs if each.unbounded and each.column.max_bytes > PACKET_SLACK]
-        fixed = sum(2 * each.column.max_bytes + 3 for each in self.codecs if each not in wide)
+        fixed = sum(2 * each.column.max_bytes for each in self.codecs if each not in wide)
         lengths = "+".join(f"IFNULL(LENGTH({each.name}),0)" for each in wide)
-        return f"2*({lengths})+{fixed + 3 * len(wide)}>{limit}"
+        return f"2*({lengths})+{fixed + sum(map(self._around, self.codecs))}>{limit}"
+
+    def _around(self, each: Codec) -> int:
+        """Bytes around a value: quotes, a comma, and what precedes them."""
+        return 3 + (len(each.introducer) if self.literals else 0)
 
     # -- target ---------------------------------------------------------------------------------------------------
 
@@ -140,7 +145,7 @@ class Statements:
     def replace(self) -> str:
         """What precedes the rows of the same text as a REPLACE ... VALUES."""
         names = ",".join(each.name for each in self.target_codecs)
-        return f"REPLACE INTO {self.table.target.sql} ({names}) VALUES "
+        return f"REPLACE INTO {self.table.target.sql} ({names})"
 
     def delete(self, selector: Selector, index_name: str) -> str:
         """DELETE by key. Only the form that names the table twice uses an index: no scan, and no other row locked."""

@@ -65,6 +65,7 @@ PACKAGES = ("cutover", "mysql", "schema", "verify", "run")
 NEVER_AN_ATTEMPTS = {
     *("Done", "Paused", "StandingAside", "Stopped", "VerificationCancelled", "VerificationTooEarly"),
     "RowsTooLarge",  # causes a smaller step
+    "LocalInfileDisabled",  # the step is done in another way
 }
 
 

@@ -16,7 +16,7 @@ from hack.servers import Family
 from tests.conftest import ServerFactory
 from tests.support.all_types import SESSION
 from tests.support.compare import assert_equal_tables
-from tests.support.servers import Pair
+from tests.support.servers import Pair, set_global
 from tests.support.table_pair import TablePair
 
 ALL = KeyRange(None, None)
@@ -103,6 +103,22 @@ def test_generated_values_that_a_strict_server_refuses(
     if pair.family is Family.MARIADB:  # whose generated columns are never declared NOT NULL
         how = how.removesuffix(" NOT NULL")
     _assert_copied(pair, both, schema, f"g {kind} AS ({expression}) {how}")
+
+
+@pytest.mark.parametrize("files", ["ON", "OFF"])
+def test_a_big_row_whose_generated_value_a_strict_server_refuses(
+    pair: Pair, both: TablePair, schema: str, files: str
+) -> None:
+    table = f"`{schema}`.t"
+    pair.source.execute(
+        "SET SESSION sql_mode = ''",
+        f"CREATE TABLE {table} (id INT PRIMARY KEY, k INT, v LONGTEXT, g INT AS (k + 1) STORED)",
+        f"INSERT IGNORE INTO {table} (id, k, v) VALUES (1, 2147483647, REPEAT('\\\\', {17 * MIB})), (2, 0, 'small')",
+    )
+    (selected,) = both.selected(f"{schema}.t")
+    with set_global(pair.target, f"local_infile = {files}"):
+        assert both.copy_all([selected]) == 2
+    assert_equal_tables(pair.source, pair.target, f"{schema}.t")
 
 
 @pytest.mark.parametrize("case", FUNCTIONAL)

@@ -1,20 +1,26 @@
 """Rows for a target with local_infile=OFF."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ferry_core.errors import DataError
+from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose
 from ferry_core.rows.inserting import _ROW
 from ferry_core.rows.session_pair import SessionPair
+from ferry_core.rows.statements import Statements
 from ferry_core.rows.whole import WholeCopier
-from ferry_core.tables.table import EVERY_ROW
+from ferry_core.tables.table import EVERY_ROW, Column
 from tests.support.compare import assert_equal_tables
 from tests.support.ferry_under_load import FerryUnderLoad
+from tests.support.keyless import assert_same_rows, create_keyless
 from tests.support.servers import Pair, set_global
 from tests.support.table_pair import PlainFence, TablePair
+from tests.support.tables import simple_table
 
 
 @pytest.fixture
@@ -27,6 +33,23 @@ def refusing(pair: Pair) -> Iterator[None]:
 def test_text_is_cut_into_rows() -> None:
     rows = [rb"1,'a'", b"2,'new\nline, and \\' \\\\'", b"3,NULL", b"_gbk 4,''", b"5,'\n'", b"6,_utf8mb4'{}'"]
     assert _ROW.findall(b"\n".join(rows)) == rows
+
+
+def test_all_bytes_of_a_row_count() -> None:
+    """Introducers, and names beyond ASCII."""
+    table = simple_table()
+    first = Column("j", 2, "json", "json", None, None, True, False, False, 1 << 32)
+    wide = tuple(replace(first, name=f"{at}{'名' * 60}", ordinal=2 + at) for at in range(100))
+    sizes = []
+    for literals in (False, True):
+        statements = Statements(
+            replace(table, columns=(*table.columns, *wide)), Flavor.MYSQL, Flavor.MYSQL, False, 1 << 20, literals
+        )
+        found = re.search(r"\+(\d+)>(\d+)$", statements.big or "")
+        assert found
+        sizes.append(int(found[2]) - int(found[1]))
+    head = len(statements.replace().encode())
+    assert sizes[0] - sizes[1] == head + 100 * len("_utf8mb4")
 
 
 @pytest.mark.usefixtures("refusing")
@@ -87,9 +110,27 @@ def test_a_table_without_a_key(pair: Pair, schema: str) -> None:
     both.close()
 
 
-@pytest.mark.usefixtures("refusing")
-def test_a_whole_move(pair: Pair, schema: str, tmp_path: Path) -> None:
+def test_a_single_row_with_null_in_a_generated_column(mysql_pair: Pair, schema: str) -> None:
+    """In VALUES a server refuses that even without a strict sql_mode, unlike with several rows."""
+    both = TablePair(mysql_pair, schema)
+    both.on_source(
+        "CREATE TABLE t (id INT PRIMARY KEY, k INT, g INT AS (NULLIF(k, k)) STORED NOT NULL)",
+        "SET sql_mode = ''",
+        "INSERT IGNORE INTO t (id, k) VALUES (1, 1)",
+    )
+    (table,) = both.selected(f"{schema}.t")
+    with set_global(mysql_pair.target, "local_infile = OFF"):
+        assert both.copy_all([table]) == 1
+    assert_equal_tables(mysql_pair.source, mysql_pair.target, f"{schema}.t")
+    both.close()
+
+
+def test_the_target_stops_to_take_files_during_a_move(pair: Pair, schema: str, tmp_path: Path) -> None:
     with FerryUnderLoad(pair, schema, tmp_path, rows=4000) as moving, moving.writers() as writers:
-        moving.ferry.start().wait_stage("Copying", "Streaming", "ReadyForCutover")
+        create_keyless(pair.source, schema, ["plain"])
+        moving.ferry.start().wait_stage("Streaming", "ReadyForCutover")
         writers.wait_for_every_kind()
-        moving.finish(writers=writers)
+        with set_global(pair.target, "local_infile = OFF"):
+            pair.source.execute(f"INSERT INTO `{schema}`.plain (n) VALUES (4711)")
+            moving.finish(writers=writers)
+        assert_same_rows(pair.source, pair.target, schema, "plain")
