@@ -95,6 +95,10 @@ BEFORE ?= 8bf30ee^
 test-upgrade: setup kubernetes  ## upgrade CRD, operator and copiers of running Ferries from BEFORE, and take them back
 	$(BIN)/pytest --before "$(BEFORE)" tests/upgrade
 
+.PHONY: test-network
+test-network: setup kubernetes  ## a move with NetworkPolicies in force, by kube-router; builds it first (some minutes, once)
+	$(BIN)/pytest -n 0 --network tests/network
+
 .PHONY: faults
 faults: setup  ## every fault of docs/faults.md at every moment, on both families (half an hour on two cores)
 	$(BIN)/pytest -n 3 tests/faults
@@ -134,6 +138,10 @@ bench: setup  ## copy speed beside mysqldump and mydumper, on the same data
 .PHONY: bench-tables
 bench-tables: setup  ## what hundreds of small tables cost: the check, their foreign keys, the write block
 	@$(BIN)/python bench/many_tables.py
+
+.PHONY: bench-indexes
+bench-indexes: setup  ## a copy with five secondary indexes: deferred, and created with the table
+	@$(BIN)/python bench/indexes.py
 
 .PHONY: bench-fleet
 bench-fleet: kubernetes  ## what 1,000 Ferries cost the operator, and how soon a patch reaches a copier

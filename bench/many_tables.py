@@ -31,7 +31,7 @@ from bench.floors import Floor, show_floors
 from hack.servers import Family, create
 from tests.support.compare import assert_equal_schemas
 from tests.support.ferry_cli import FerryCli
-from tests.support.servers import Pair, Server
+from tests.support.servers import Flag, Pair, Server
 
 CHECKED, BLOCKED, LINKED = 400, 351, 194
 ROWS = 40
@@ -43,11 +43,11 @@ _BLOCK = re.compile(r"writes blocked (?:for )?([\d,]+) ms")
 
 
 @contextlib.contextmanager
-def _servers(family: Family) -> Iterator[Pair]:
+def servers(family: Family, **flags: Flag) -> Iterator[Pair]:
     with contextlib.ExitStack() as stack:
         both = []
         for _ in range(2):
-            instance = create(family)
+            instance = create(family, flags=flags)
             stack.callback(instance.remove)
             instance.start()
             both.append(Server.of(instance))
@@ -152,7 +152,7 @@ def created_seconds(folder: Path, pair: Pair, schema: str, *, linked: bool) -> t
 
 def measure(family: Family, repeat: int, say: Callable[[str], None]) -> list[Floor]:
     """All figures of one family."""
-    with _servers(family) as pair, tempfile.TemporaryDirectory(prefix="ferry-tables-") as name:
+    with servers(family) as pair, tempfile.TemporaryDirectory(prefix="ferry-tables-") as name:
         folder = Path(name)
         checked = check_seconds(folder, pair)
         say(f"{family}: ferry check of {CHECKED} tables: {checked:.1f} s")

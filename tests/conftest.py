@@ -49,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="build Kubernetes in the background, if it is not there, and run the tests that need it afterwards",
     )
     parser.addoption("--before", help="run the tests of an upgrade, from this commit or tag")
+    parser.addoption("--network", action="store_true", help="run the tests with NetworkPolicies in force, too")
     parser.addoption("--versions", action="store_true", help="run the tests with every release of the servers, too")
 
 

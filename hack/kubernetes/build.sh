@@ -1,12 +1,14 @@
 #!/bin/bash
 # build.sh [BINARY ...]: real Kubernetes binaries, built from Go modules into a cache folder outside the clone, once.
-# Without arguments all that one node needs, its DNS server too. What is there is left alone; prints the folder of the binaries.
+# Without arguments all that one node needs, its DNS server too. `kube-router`, which enforces NetworkPolicies, is built on
+# request only. What is there is left alone; prints the folder of the binaries.
 # No registry and no download site carries them as files, but the Go module proxy has their sources.
 set -eu -o pipefail
 cd "$(dirname "$0")"
 
 version=1.34.4
 coredns_version=1.14.7
+kube_router_version=2.1.0
 oldest_go=1.25
 folder="${MYSQL_FERRY_CACHE:-${HOME:-/root}/.cache/mysql-ferry}/kubernetes/$version"
 all="kube-apiserver kubectl kube-controller-manager kube-scheduler kubelet kube-proxy"
@@ -65,6 +67,16 @@ build_coredns() {
     CGO_ENABLED=0 "$go" -C coredns build -mod=mod -trimpath -ldflags "-s -w" -o ../bin/.coredns
 }
 
+# It has a go.mod of its own: its libraries are older than those of Kubernetes.
+build_kube_router() {
+    local module=github.com/cloudnativelabs/kube-router/v2
+    mkdir -p kube-router
+    printf 'module network\n\ngo %s.0\n\nrequire %s v%s\n' "$oldest_go" "$module" "$kube_router_version" >kube-router/go.mod
+    printf '//go:build tools\n\npackage tools\n\nimport _ "%s/cmd/kube-router"\n' "$module" >kube-router/tools.go
+    "$go" -C kube-router mod tidy
+    CGO_ENABLED=0 "$go" -C kube-router build -trimpath -ldflags "-s -w" -o ../bin/.kube-router "$module/cmd/kube-router"
+}
+
 build() {
     local flags="-s -w" package binary
     for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
@@ -73,11 +85,11 @@ build() {
     done
     for binary in "$@"; do
         echo "building $binary" >&2
-        if [ "$binary" = coredns ]; then
-            build_coredns
-        else
-            CGO_ENABLED=0 "$go" build -trimpath -ldflags "$flags" -o "bin/.$binary" "k8s.io/kubernetes/cmd/$binary"
-        fi
+        case "$binary" in
+        coredns) build_coredns ;;
+        kube-router) build_kube_router ;;
+        *) CGO_ENABLED=0 "$go" build -trimpath -ldflags "$flags" -o "bin/.$binary" "k8s.io/kubernetes/cmd/$binary" ;;
+        esac
         mv "bin/.$binary" "bin/$binary" # whole or not there
     done
 }

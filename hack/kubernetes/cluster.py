@@ -155,17 +155,20 @@ class Parts:
     kubernetes: Path
     debian: Path
     etcd: Path
+    policies: bool
 
     @classmethod
-    def provide(cls) -> "Parts":
+    def provide(cls, *, policies: bool = False) -> "Parts":
         if os.geteuid() != 0:
             raise Unavailable("a cluster needs root: it makes namespaces, interfaces and mounts")
-        needed = {"ip": "iproute2", "iptables": "iptables"}
+        needed = {"ip": "iproute2", "iptables": "iptables"} | ({"ipset": "ipset"} if policies else {})
         missing = [package for program, package in needed.items() if not shutil.which(program)]
         if missing:
             apt_install(*missing)
         debian = _script("debian.sh", "containerd", "runc", "containernetworking-plugins", "busybox-static")
-        return cls(_script("build.sh"), debian, _script("etcd.sh"))
+        if policies:
+            _script("build.sh", "kube-router")
+        return cls(_script("build.sh"), debian, _script("etcd.sh"), policies)
 
     def pause_image(self) -> Path:
         """The image of the container that holds a Pod's network; it only sleeps."""
@@ -175,9 +178,12 @@ class Parts:
         return path
 
 
-def create(name: str, *archives: Path, owned: bool = False) -> Cluster:
-    """A new cluster with a ready node that has the images of ``archives``. ``owned``: it ends with this process."""
-    parts = Parts.provide()
+def create(name: str, *archives: Path, owned: bool = False, policies: bool = False) -> Cluster:
+    """A new cluster with a ready node that has the images of ``archives``. ``owned``: it ends with this process.
+
+    With ``policies`` it enforces NetworkPolicies, by kube-router, which is built for it (some minutes, once).
+    """
+    parts = Parts.provide(policies=policies)
     with locked("clusters"):
         sweep()
         if find(name) is not None:
@@ -198,7 +204,7 @@ def _launch(name: str, parts: Parts, *, owned: bool) -> Cluster:
     folder.mkdir()
     taken = {each.network.index for each in clusters()}
     network = Network(next(index for index in range(_MOST) if index not in taken))
-    node = Node(folder, network, _cgroup(name), parts.kubernetes, parts.debian, parts.etcd)
+    node = Node(folder, network, _cgroup(name), parts.kubernetes, parts.debian, parts.etcd, parts.policies)
     node.write()
     _make_cgroups(node.cgroup)
     line = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc", "--mount", "--propagation=private", "--net"]

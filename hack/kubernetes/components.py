@@ -27,6 +27,7 @@ _ACCOUNTS = {
     "kubelet": (f"system:node:{NODE}", "system:nodes"),
     "proxy": ("system:kube-proxy", ""),
     "dns": ("admin", "system:masters"),
+    "router": ("admin", "system:masters"),
 }
 
 
@@ -72,6 +73,8 @@ class Node:
     debian: Path
     """Folder with unpacked Debian packages."""
     etcd: Path
+    policies: bool = False
+    """Whether NetworkPolicies are enforced."""
 
     @property
     def socket(self) -> Path:
@@ -240,7 +243,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 
     def _programs(self) -> dict[str, list[str]]:
         kubernetes, folder = self.kubernetes, self.folder
-        return {
+        programs = {
             "etcd": self._etcd_line(),
             "kube-apiserver": self._apiserver_line(),
             "containerd": [f"{self.debian}/usr/bin/containerd", f"--config={folder}/containerd.toml"],
@@ -263,6 +266,9 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             "kube-proxy": [f"{kubernetes}/kube-proxy", f"--config={folder}/proxy.yaml"],
             "coredns": [f"{kubernetes}/coredns", "-conf", f"{folder}/Corefile"],
         }
+        if self.policies:
+            programs["kube-router"] = self._router_line()
+        return programs
 
     def _etcd_line(self) -> list[str]:
         client, peer = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
@@ -301,6 +307,22 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             f"--kubelet-client-key={key('apiserver-kubelet.key')}",
             f"--kubelet-certificate-authority={key('ca.crt')}",
             "--kubelet-preferred-address-types=InternalIP",
+        ]
+
+    def _router_line(self) -> list[str]:
+        """Of all that it can do, only NetworkPolicies."""
+        return [
+            f"{self.kubernetes}/kube-router",
+            f"--kubeconfig={self._key('router.kubeconfig')}",
+            f"--hostname-override={NODE}",
+            "--run-firewall=true",
+            "--run-router=false",
+            "--run-service-proxy=false",
+            "--run-loadbalancer=false",
+            "--enable-cni=false",
+            f"--service-cluster-ip-range={self.network.services}",
+            "--iptables-sync-period=10s",
+            "--health-port=0",
         ]
 
     def _controller_manager_line(self) -> list[str]:

@@ -6,8 +6,10 @@ The independent comparer checks the result.
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+import pymysql
 
 from tests.support.compare import assert_equal_schemas
 from tests.support.ferry_under_load import WriterGroups, bulk
@@ -28,8 +30,18 @@ class ClusterFerry(Namespace):
     tests.
     """
 
-    def __init__(self, cluster: WholeCluster, pair: Pair, prefix: str, *, rows: int = 0, odd: int = 3) -> None:
+    def __init__(
+        self,
+        cluster: WholeCluster,
+        pair: Pair,
+        prefix: str,
+        replicas: Sequence[Server] = (),
+        *,
+        rows: int = 0,
+        odd: int = 3,
+    ) -> None:
         super().__init__(cluster, cluster.make_namespace(prefix))
+        self.replicas = replicas
         self.cluster = cluster
         self.pair = pair
         self.seed = seed_of_run()
@@ -56,10 +68,12 @@ class ClusterFerry(Namespace):
 
     def create(self, name: str = FERRY, **spec: Any) -> None:
         """``kubectl apply`` of a Ferry that moves the whole schema; ``spec`` overrides parts."""
-        sides = {
+        sides: dict[str, Object] = {
             role: {"host": server.host, "port": server.port, "credentialsSecretRef": {"name": role}}
             for role, server in self._servers
         }
+        if self.replicas:
+            sides["source"]["replicas"] = [{"host": each.host, "port": each.port} for each in self.replicas]
         usual = {"tables": {"include": [f"{SCHEMA}.*"]}, "verify": {"mode": "Final"}}
         cutover = {"watchFor": "1s", "maxLag": "20s", "maxAttempts": 100, "deadline": "60s"} | spec.pop("cutover", {})
         ferry = {
@@ -164,6 +178,14 @@ class ClusterFerry(Namespace):
         print(f"equal: {found.tables} tables, {found.rows} rows; seed {self.seed}")
 
     # -- faults -----------------------------------------------------------------------------------------------------
+
+    def end_sessions(self) -> None:
+        """End those of Pods on the target, as an administrator does."""
+        pods = self.cluster.machine.network.pods.removesuffix("0/24")
+        found = "SELECT id FROM information_schema.processlist WHERE host LIKE %s"
+        for (session,) in self.pair.target.query(found, [f"{pods}%"]):
+            with contextlib.suppress(pymysql.err.OperationalError):  # it has just ended
+                self.pair.target.execute(f"KILL {session}")
 
     @contextlib.contextmanager
     def another_copier(self) -> Iterator[None]:

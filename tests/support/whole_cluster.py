@@ -45,7 +45,8 @@ def image_archive() -> Path:
 class WholeCluster(KubeClient):
     """The session's cluster, and faults that are caused from outside of Kubernetes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, policies: bool = False) -> None:
+        """With ``policies`` its network enforces NetworkPolicies."""
         archive = image_archive()
         kept = os.environ.get("FERRY_TEST_CLUSTER")
         self.keep = kept is not None
@@ -53,7 +54,9 @@ class WholeCluster(KubeClient):
             found = clusters.find(kept) if kept else None
             if found is not None:
                 found.load(archive)
-            self.machine = found or clusters.create(kept or f"e2e-{os.getpid()}", archive, owned=not kept)
+            self.machine = found or clusters.create(
+                kept or f"e2e-{os.getpid()}", archive, owned=not kept, policies=policies
+            )
         except Unavailable as error:
             refuse(f"NO KUBERNETES, ITS TESTS DO NOT RUN: {error}")
         config = yaml.safe_load(self.machine.kubeconfig.read_text())

@@ -7,14 +7,17 @@ import pytest
 
 from hack.servers import Family
 from tests.support.cluster_ferry import ClusterFerry
-from tests.support.servers import Pair, Server, ServerPool
+from tests.support.replication import Replication
+from tests.support.servers import Flag, Pair, Server, ServerPool
 from tests.support.whole_cluster import WholeCluster
 
 
 class MakeFerry(Protocol):
-    """Starts two servers for this test. The Ferry between them is not created yet."""
+    """Starts two servers for this test, and replicas of the source. The Ferry between them is not created yet."""
 
-    def __call__(self, family: Family = Family.MYSQL, *, rows: int = 0, odd: int = 3) -> ClusterFerry: ...
+    def __call__(
+        self, family: Family = Family.MYSQL, *, rows: int = 0, odd: int = 3, replicas: int = 0
+    ) -> ClusterFerry: ...
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +38,14 @@ def make_ferry(
     ferries: list[ClusterFerry] = []
     words = request.node.name.removeprefix("test_").replace("_", "-").split("[")[0]
 
-    def start(family: Family = Family.MYSQL, *, rows: int = 0, odd: int = 3) -> ClusterFerry:
-        source, target = (server_pool.start(family, {"bind_address": whole_cluster.gateway}) for _ in range(2))
-        servers.extend((source, target))
-        ferries.append(ClusterFerry(whole_cluster, Pair(source, target), words[:30].strip("-"), rows=rows, odd=odd))
+    def start(family: Family = Family.MYSQL, *, rows: int = 0, odd: int = 3, replicas: int = 0) -> ClusterFerry:
+        flags: dict[str, Flag] = {"bind_address": whole_cluster.gateway}
+        source, target, *replicating = (server_pool.start(family, flags) for _ in range(2 + replicas))
+        servers.extend((source, target, *replicating))
+        for replica in replicating:
+            Replication(source, replica).start()
+        pair = Pair(source, target)
+        ferries.append(ClusterFerry(whole_cluster, pair, words[:30].strip("-"), replicating, rows=rows, odd=odd))
         return ferries[-1]
 
     yield start
