@@ -47,13 +47,14 @@ def test_every_panel_shows_a_real_run(make_ferry: MakeFerry, tmp_path: Path) -> 
         ferry.wait_until(look, f"data in {sorted(panels.keys() - seen)}")
         copiers = server.query(f'ferry_copy_progress_ratio{{namespace="{ferry.namespace}", ferry="{FERRY}"}}')
         assert len(copiers) == 1
+
+        def history(expression: str) -> list[dict[str, object]]:
+            own = expression.replace("$namespace", ferry.namespace).replace("$ferry", FERRY)
+            return server.history(own, time.time() - began)
+
+        ferry.wait_until(lambda: all(map(history, panels.values())), "a scrape after the cutover")
         drawn = ROOT / "build" / "dashboards"
         drawn.mkdir(parents=True, exist_ok=True)
         for name, rows in (("fleet", FLEET_PANELS), ("detail", DETAIL_PANELS)):
-
-            def ask(expression: str) -> list[dict[str, object]]:
-                own = expression.replace("$namespace", ferry.namespace).replace("$ferry", FERRY)
-                return server.history(own, time.time() - began)
-
-            shown = picture(f"mysql-ferry / {name.capitalize()}", rows, ask)
+            shown = picture(f"mysql-ferry / {name.capitalize()}", rows, history)
             (drawn / f"{name}.svg").write_text(shown.replace(ferry.namespace, "shop"))
