@@ -8,13 +8,26 @@ from typing import TYPE_CHECKING
 from ferry_core.binlog.events import unreadable
 from ferry_core.binlog.last_read import LastRead
 from ferry_core.errors import DataError
-from ferry_core.mysql.file_position import FilePosition, numbered
+from ferry_core.mysql.file_position import DUMPABLE, FilePosition, numbered
 from ferry_core.reasons import Reason
 
 if TYPE_CHECKING:
     from ferry_core.binlog.counters import Counters
 
 _HEAD = 4  # where a file's first event begins
+
+
+def first_offset(counters: "Counters", file: str, offset: int) -> int:
+    """The least offset of what is to come of ``file``, whose name the source announces with ``offset``.
+
+    Asked by GTID, the source announces the begin of a file and skips, perhaps more than the four bytes of an event's
+    header tell. ``outgrown`` tells so too.
+    """
+    position, last = counters.processed.position, counters.processed.last_read
+    if offset > _HEAD or isinstance(position, FilePosition) or last is None or last.file != file or not last.outgrown:
+        return offset
+    skipped = position.contains(type(position).parse(last.gtid))
+    return DUMPABLE if skipped else offset
 
 
 def enter(counters: "Counters") -> None:

@@ -36,6 +36,11 @@ class LastRead(NamedTuple):
         """Parse the text from ``str``."""
         return cls(*json.loads(text))
 
+    @property
+    def outgrown(self) -> bool:
+        """Whether its transaction ended beyond 4 GiB, and so everything that follows it in its file."""
+        return self.digest != "" and not self.tail
+
     def with_file(self, file: str, begun: int) -> "LastRead":
         """The same place, after the source has started ``file``."""
         if file == self.file:

@@ -365,7 +365,8 @@ class Transactions(Generic[M]):
 
     def _rotate(self, data: bytes, end: int) -> None:
         # In this order: a reader of the new file's name must not combine it with the offset in the old file.
-        file, self._counters.offset = events.parse_rotate(data, end)
+        file, offset = events.parse_rotate(data, end)
+        self._counters.offset = files.first_offset(self._counters, file, offset)
         self._counters.file = file
 
     def _format(self, data: bytes, _end: int) -> None:

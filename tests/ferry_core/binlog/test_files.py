@@ -54,10 +54,11 @@ def transaction(begins: int, size: int, first: bytes) -> list[bytes]:
 class Stream:
     """A stream that has read these packets."""
 
-    def __init__(self, start: Position, *packets: bytes) -> None:
+    def __init__(self, start: Position | StreamMark, *packets: bytes) -> None:
+        mark = start if isinstance(start, StreamMark) else StreamMark(0, start)
         self.sink = RecordingSink()
         moves = MoveSet.of([simple_table()], Copy())
-        flavor = Flavor.MARIADB if isinstance(start, MariaDbGtids) else Flavor.MYSQL
+        flavor = Flavor.MARIADB if isinstance(mark.position, MariaDbGtids) else Flavor.MYSQL
         endpoint = Endpoint(ServerRole.SOURCE, "nowhere", 1, "nobody", "")
 
         def control() -> object:
@@ -67,7 +68,7 @@ class Stream:
             Upstream(control, lambda: endpoint, flavor, 1),  # type: ignore[arg-type]
             moves,
             self.sink,
-            StreamMark(0, start),
+            mark,
         )
         self.counters = self.streamer._counters
         transactions = Transactions(moves, self.sink, self.counters, checksums=True, folds=False)
@@ -133,6 +134,27 @@ def test_visibility_waits_for_the_place_itself() -> None:
     place = stream.sink.changes[-1].seen.place
     assert place is not None
     assert place > (len(FILE), FILE, 6 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("start", "first", "second"),
+    [(GtidSet(), gtid(1), gtid(2)), (MariaDbGtids(), mariadb_gtid(7), mariadb_gtid(8))],
+    ids=["mysql", "mariadb"],
+)
+def test_a_source_that_skips_a_huge_transaction(start: Position, first: bytes, second: bytes) -> None:
+    """After a reconnect by GTID: the lower bytes of what follows are no place, neither to prove nor to begin at."""
+    before = huge(5 * GIB, start=start, first=first).counters.processed
+    begun = rotate(FILE, 4), at(126, description())
+    stream = Stream(before, *begun, *transaction(6 * GIB, 1000, second))
+    after = stream.counters
+    assert after.processed.sequence == before.sequence + 1
+    assert after.processed.last_read == before.last_read
+    assert after.end is None
+    assert stream.streamer.reached(BinlogEnd(FILE, 6 * GIB + 1000))
+    seen = stream.sink.changes[-1].seen.place
+    assert seen is None or seen > (len(FILE), FILE, 6 * GIB)
+    again = Stream(StreamMark(0, start, last_read=before.last_read), *begun, at(GIB, first))
+    assert not again.streamer.reached(BinlogEnd(FILE, GIB + 1)), "the transaction is not skipped"
 
 
 def test_artificial_events_have_no_place() -> None:
