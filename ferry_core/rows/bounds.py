@@ -25,7 +25,7 @@ def next_bound(session: Session, table: Table, lo: KeyLiterals | None, rows: int
     condition = _passing(table, after(table.key, lo) if lo is not None else "TRUE")
     # A PRIMARY KEY over prefixes is read in its order, but an ORDER BY would sort the rest of the table for each chunk.
     # Another order would only make chunks of other sizes.
-    in_order = table.key.prefixed and not table.filter_index and table.key.index_name == "PRIMARY"
+    in_order = table.key.prefixed and not table.finding_index and table.key.index_name == "PRIMARY"
     order = "" if in_order else f" ORDER BY {order_by(table.key)}"
     found = session.query(
         f"SELECT {_literals(session, table)} FROM {_from(table)} WHERE {condition}{order} LIMIT 1 OFFSET {rows - 1}"
@@ -49,13 +49,13 @@ def midpoint(session: Session, table: Table, chunk: KeyRange) -> KeyLiterals | N
 
 
 def _from(table: Table) -> str:
-    index = table.filter_index or table.key.index_name
+    index = table.finding_index or table.key.index_name
     return f"{table.source.sql} FORCE INDEX ({identifier(index)})" if index else table.source.sql
 
 
 def _passing(table: Table, condition: str) -> str:
     # On its own line, so that a comment in the filter ends with the filter.
-    return f"({condition}) AND (\n{table.row_filter}\n)" if table.filter_index else condition
+    return f"({condition}) AND (\n{table.row_filter}\n)" if table.finding_index else condition
 
 
 def _literals(session: Session, table: Table) -> str:

@@ -102,7 +102,7 @@ class Statements:
 
     def _from(self, selector: Selector, lock_clause: str) -> str:
         """Reads that lock use the key: it is proven that they wait for every change of it that is not visible yet."""
-        by_filter = self.table.filter_index if isinstance(selector, KeyRange) and not lock_clause else ""
+        by_filter = self.table.finding_index if isinstance(selector, KeyRange) and not lock_clause else ""
         return f"{self.table.source.sql} FORCE INDEX ({identifier(by_filter or self.table.key.index_name)})"
 
     def _line(self) -> str:

@@ -29,12 +29,12 @@ from ferry_core.preflight import CheckResult, PreflightContext, refuse_failed, r
 from ferry_core.preflight.selection import refuse_gone
 from ferry_core.reasons import Reason
 from ferry_core.run.definitions import rediscovered
+from ferry_core.run.filter_indexes import found_by_index
 from ferry_core.run.options import RunOptions
 from ferry_core.run.renamed import source_was
 from ferry_core.schema.unfollowed import copied_as_needed
 from ferry_core.tables.discovery import Discovered, explore
 from ferry_core.tables.table import Table, TableName
-from ferry_core.text import shortlist
 from ferry_core.workers.connections import Connections
 
 log = logging.getLogger(__name__)
@@ -238,12 +238,12 @@ def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Disc
     """The tables that match the patterns; once copying has begun, those that matched then."""
     selection, state = context.ferry.spec.tables, context.state
     if state is None or not state.tables:
-        found = _found_by_index(source, None, _as_specified(context, source, explore(source, selection)))
+        found = _found_by_index(context, source, _as_specified(context, source, explore(source, selection)))
         return replace(context, tables=found.tables), found
     state.meets_source(source.identity.start)  # before a changed table is forgotten
     copies_again = context.ferry.spec.schema_.copies_again
     again = rediscovered(source, selection, state, copies_again=copies_again, compares=not context.was_cut_over)
-    found = _found_by_index(source, state, _as_specified(context, source, again.found))
+    found = _found_by_index(context, source, _as_specified(context, source, again.found))
     if context.was_cut_over:
         return replace(context, tables=found.tables), found
     refuse_gone(source, again.gone)
@@ -262,15 +262,12 @@ def _as_specified(context: RunContext, source: Session, found: Discovered) -> Di
     return replace(found, tables=copied_as_needed(source, tables, {name for name, one in stored if one.copied_whole}))
 
 
-def _found_by_index(source: Session, state: RunState | None, found: Discovered) -> Discovered:
-    """Reads that lock rows find those of a row filter by the key (``rows.statements``), so bounds have to as well."""
-    if not visibility_of(source, state.position if state is not None else None).lock_clause:
-        return found
-    unused = [table.id for table in found.tables if table.filter_index]
-    if unused:
-        names = shortlist(unused, 5)
-        log.warning("rows of the filters of %s are not found by an index: reads lock rows (GtidModeOff)", names)
-    return replace(found, tables=[replace(table, filter_index="") for table in found.tables])
+def _found_by_index(context: RunContext, source: Session, found: Discovered) -> Discovered:
+    """With those tables marked whose filter is better not evaluated by an index."""
+    state, pace = context.state, context.ferry.spec.copy_
+    reads_lock = visibility_of(source, state.position if state is not None else None).lock_clause != ""
+    tables = found_by_index(source, found.tables, pace.chunk_target_bytes, reads_lock=reads_lock)
+    return replace(found, tables=tables)
 
 
 def _target(ferry: FerryManifest) -> str:

@@ -131,8 +131,14 @@ class Table:
     engine: str = "InnoDB"  # on the source
     target_engine: str = "InnoDB"  # of the table that is created on the target
     other_keys: tuple[Key, ...] = ()  # further ones that may be NULL: one of them may serve instead
-    filter_index: str = ""  # of the source, which finds the rows of a row filter; empty: they are found by the key
+    filter_index: str = ""  # of the source, which could find the rows of a row filter
+    filter_index_unused: bool = False  # because it would cost more than it saves
     copied_whole: bool = False  # although it has a key: cascades change rows that no event and no lookup names
+
+    @property
+    def finding_index(self) -> str:
+        """The source's index that finds the rows of the row filter; empty: they are found by the key."""
+        return "" if self.filter_index_unused else self.filter_index
 
     @property
     def id(self) -> str:

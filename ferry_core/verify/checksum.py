@@ -120,8 +120,8 @@ def _statement(
     # Without the hint a composite range may become a table scan for every chunk. The key's index may have another name
     # on a target that somebody else created.
     index = table.key.index_name if role is ServerRole.SOURCE else known_key_index(session, table)
-    if role is ServerRole.SOURCE and table.filter_index and isinstance(selector, KeyRange) and not lock_clause:
-        index = table.filter_index
+    if role is ServerRole.SOURCE and table.finding_index and isinstance(selector, KeyRange) and not lock_clause:
+        index = table.finding_index
     hint = f" FORCE INDEX ({identifier(index)})" if index else ""
     return f"SELECT {wanted} FROM {name.sql}{hint} WHERE {condition}"
 

@@ -10,6 +10,7 @@ from ferry_core.api.spec import Copy
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
 from ferry_core.rows.bounds import midpoint, next_bound
+from ferry_core.run.filter_indexes import found_by_index
 from ferry_core.schema.create import create_missing
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import KeyRange, Table
@@ -113,6 +114,28 @@ def test_chunks_found_by_an_index_hold_each_row_once(both: TablePair, shape: str
     assert both.target.number(f"SELECT COUNT(*) FROM `{both.schema}`.t") == wanted
     compared = compare_chunk(table, KeyRange(bounds[0], bounds[-1]), both.text, both.target, 10)
     assert (compared.rows, compared.differing) == (10 * (len(bounds) - 1), [])
+
+
+def test_an_index_whose_entries_are_not_in_the_keys_order_is_used_for_few_rows(both: TablePair) -> None:
+    """Else each chunk would read every row of the filter."""
+    fill(both, "id")
+
+    def found(where: str, *, reads_lock: bool = False) -> Table:
+        rules = [{"match": f"{both.schema}.t", "where": where, "index": "of_tenant"}]
+        tables = discover(both.control, Tables.model_validate({"include": [f"{both.schema}.t"], "rules": rules}))
+        (table,) = found_by_index(both.control, tables, 1 << 16, reads_lock=reads_lock)
+        return table
+
+    few = ("tenant_id = 7", "tenant_id BETWEEN 5 AND 8", "tenant_id = no_column")
+    assert [found(where).finding_index for where in few] == ["of_tenant"] * 3
+    assert found("tenant_id = 7", reads_lock=True).finding_index == ""
+    many = found("tenant_id < 512")
+    assert many.finding_index == ""
+    create_missing(both.control, both.target, [many], both.fence)
+    pace = Copy(chunk_target_bytes=Quantity("64Ki"))
+    assert reads(both.text, lambda: both.copy_all([many], pace)) < 3 * ROWS
+    both.on_source("UPDATE t SET tenant_id = 7 WHERE id % 4 <> 0", "ANALYZE TABLE t")
+    assert found("tenant_id = 7").finding_index == "of_tenant"
 
 
 def test_reads_that_lock_find_rows_by_the_key(both: TablePair) -> None:
