@@ -150,6 +150,8 @@ class DataError(TerminalError):
     exit_code = ExitCode.DATA
     changed: frozenset[str] = frozenset()
     """Ids of the tables whose definition or rows were replaced, if that is the reason: they could be copied again."""
+    appeared: frozenset[str] = frozenset()
+    """Ids of new tables that the run copies too once it begins again, if that is the reason."""
 
 
 class AmbiguousError(FerryError):

@@ -246,6 +246,7 @@ class Reason(StrEnum):
     STATE_TOO_NEW = "StateTooNew"
     STATE_NOT_WRITTEN = "StateNotWritten"
     SELECTION_CHANGED = "SelectionChanged"
+    NEW_TABLE = "NewTable"
     OTHER_SOURCE = "OtherSource"
     NEWER_RUN = "NewerRun"
     LEASE_REMOVED = "LeaseRemoved"

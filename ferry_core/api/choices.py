@@ -31,6 +31,12 @@ class OnSchemaChange(StrEnum):
     RECOPY = "Recopy"
 
 
+class OnNewTable(StrEnum):
+    IGNORE = "Ignore"
+    COPY = "Copy"
+    FAIL = "Fail"
+
+
 class OtherObjects(StrEnum):
     REPORT = "Report"
     CREATE = "Create"

@@ -18,6 +18,7 @@ from ferry_core.api.choices import (
     ForeignKeys,
     LogLevel,
     OnMismatch,
+    OnNewTable,
     OnSchemaChange,
     OtherObjects,
     TableEngine,
@@ -74,6 +75,11 @@ class Schema(Model):
     """What happens when DDL changes a selected table.
 
     Fail: the run stops and names the statement. Recopy: that table is copied again with its new definition.
+    """
+    on_new_table: Annotated[OnNewTable, Field(strict=False)] = OnNewTable.IGNORE
+    """What happens with a table that matches the selection and is created after the start.
+
+    Ignore: it is reported, and not moved. Copy: it is moved too. Fail: the run stops and names it.
     """
     defer_indexes: bool = True
     """For tables with 10,000 rows or more (by the source's statistics): create secondary indexes that are not UNIQUE

@@ -25,6 +25,7 @@ class Counters:
         self.bytes = 0
         self.transactions = 0
         self.row_changes = 0
+        self.definitions = 0  # statements that may have made, altered or renamed any table
         self.last_event: float | None = None
         self.last_commit: float | None = None  # source clock
         self.caught_up = False

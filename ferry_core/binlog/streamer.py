@@ -157,6 +157,11 @@ class BinlogStreamer(Generic[M]):
         )
 
     @property
+    def definitions(self) -> int:
+        """How many statements were read that may have made a table."""
+        return self._counters.definitions
+
+    @property
     def clock_ahead(self) -> float:
         """Seconds by which the source's clock is ahead of ours."""
         return self._clock_ahead

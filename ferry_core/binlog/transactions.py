@@ -36,6 +36,10 @@ _ROWS = frozenset(
 )
 _NO_TABLE = b"\xff\xff\xff\x00\x00\x00"  # table id of a row event that only marks the end of a statement
 _NOWHERE = bytes(4)  # in place of an offset: an event that is not in the file
+_PERHAPS_DDL = frozenset(
+    {StatementKind.NONE, StatementKind.BEGIN, StatementKind.TABLE_FROM_QUERY, StatementKind.SCHEMA_CHANGE}
+)
+"""MySQL's CREATE TABLE ... SELECT begins a transaction."""
 _DUMMY = re.compile(r"# Dummy event replacing event type \d+ *")  # MariaDB sends it in place of an unreadable event
 
 
@@ -294,6 +298,7 @@ class Transactions(Generic[M]):
         statement, group = events.parse_query(data, end, data[5]), self._group
         text = statement.text
         effect = self._selected.effect_of(statement)
+        self._counters.definitions += text != "BEGIN" and effect.kind in _PERHAPS_DDL
         effect = NOTHING if group is not None and group.idle else effect
         if effect.kind is StatementKind.TABLE_FROM_QUERY:
             mariadb = isinstance(self._counters.processed.position, MariaDbGtids)

@@ -40,6 +40,9 @@ class TableState(_State):
     # table equal, or a run has ended for all of its rows that differ
     restarted: bool = False
 
+    # created on the source while the run went on; nothing of it was copied yet
+    joins: bool = False
+
     @property
     def copied(self) -> bool:
         return self.walked and not self.unfinished

@@ -162,7 +162,9 @@ class Checkpoints:
         if move.id in self._copied_again:
             return TableState(rebuilt=move.unproven.rebuilt, restarted=move.unproven.restarted)
         key = "" if move.id in self._without_key else stored(move.table)
-        return _stored(move, self._progress(move), mark, key)
+        now, known = _stored(move, self._progress(move), mark, key), self.state.tables.get(move.id)
+        now.joins = not now.started and known is not None and known.joins
+        return now
 
     def _progress(self, move: TableMove) -> Frontier:
         """Of a table that is copied whole and has changed since: nothing is there. Asked after the position."""

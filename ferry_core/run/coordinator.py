@@ -247,9 +247,9 @@ class Coordinator:
         return Exit.CUT_OVER
 
     def _attempt(self, run: Started, number: int) -> AttemptOutcome:
-        if not run.operations.definitions_read():
+        if not (run.operations.definitions_read() and run.operations.new_tables_known()):
             return AttemptOutcome(
-                Reason.DEFINITIONS_UNREAD, "the source could not be asked whether tables were altered", 0
+                Reason.DEFINITIONS_UNREAD, "the source could not be asked which tables were altered or created", 0
             )
         run.checkpoints.state.watched = False
         if not run.checkpoints.save_now_if_possible():
@@ -351,6 +351,7 @@ class Coordinator:
         if decisions.must_interrupt(self._paused_for()):
             operations.interrupt()
         self._keep(wanted)
+        operations.new_tables_known(after_ddl=True)
         self._run.checkpoints.save_if_due()
 
     def check_cancelled(self) -> None:

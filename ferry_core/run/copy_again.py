@@ -36,9 +36,10 @@ NAMED = 5
 
 
 def to_copy_again(error: BaseException, startup: "Startup", run: "Started | None") -> frozenset[str]:
-    """Ids of the tables to copy again because of ``error``; none once the cutover is recorded."""
-    wanted = startup.copies_again and not (run is not None and run.recorded)
-    return error.changed if wanted and isinstance(error, DataError) else frozenset()
+    """Ids of the tables to copy, or to copy again, because of ``error``; none once the cutover is recorded."""
+    if not isinstance(error, DataError) or (run is not None and run.recorded):
+        return frozenset()
+    return error.appeared | (error.changed if startup.copies_again else frozenset())
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def changes_named(startup: "Startup", started: Callable[[], "Started | None"]) -
         raise
     except (DataError, ConfigError) as error:
         run = started()
-        named = isinstance(error, DataError) and error.changed
+        named = isinstance(error, DataError) and (error.changed or error.appeared)
         if startup.copies_again and run is not None and not run.recorded and not named:
             run.operations.definitions_read()
         raise

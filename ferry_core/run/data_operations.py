@@ -62,7 +62,7 @@ class DataOperations:
         self._reporter = reporter
         self._copy = parts.context.ferry.spec.copy_
         self._closing = closing
-        self._new_tables = NewTables(parts.context, reporter)
+        self._new_tables = NewTables(parts.context, reporter, lambda: parts.engine.streamer.definitions)
         self._objects = TargetObjects(
             parts.context.ferry.spec, parts.context.tables, parts.context.connections, parts.fence
         )
@@ -213,6 +213,12 @@ class DataOperations:
         else:
             self._new_tables.look()
 
+    def new_tables_known(self, *, after_ddl: bool = False) -> bool:
+        if after_ddl:
+            self._new_tables.refuse_after_ddl()
+            return True
+        return self._new_tables.refuse()
+
     def definitions_read(self) -> bool:
         """The last check before an attempt: it finds DDL that its session kept out of the binlog."""
         context = self._parts.context
@@ -237,7 +243,7 @@ class DataOperations:
 
     def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> AttemptOutcome:
         context, timings, verifier = self._parts.context, AttemptTimings(), self._parts.verifier
-        checks = LastChecks(self._parts, self._objects)
+        checks = LastChecks(self._parts, self._objects, self._new_tables)
         if verifier is not None:
             verifier.stand_aside(check_cancelled)
             verifier.look_again(check_cancelled)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ferry_core.run.new_tables import NewTables
 from ferry_core.run.objects import TargetObjects
 from ferry_core.run.parts import Parts
 from ferry_core.schema.counters import raise_counters
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 class LastChecks:
     """Of one attempt; both methods are called in its thread."""
 
-    def __init__(self, parts: Parts, objects: TargetObjects) -> None:
+    def __init__(self, parts: Parts, objects: TargetObjects, news: NewTables) -> None:
         self._parts = parts
+        self._news = news
         self._objects = objects
         self._sessions: tuple[Session, Session]
 
@@ -41,6 +43,7 @@ class LastChecks:
         check()
         if differing is None:
             source, target = self._sessions
+            self._news.refuse_under_lock(source)
             raise_counters(source, target, context.tables, self._parts.fence, check)
             raise_sequences(source, target, context.ferry.spec.tables, context.tables, self._parts.fence)
             self._objects.refuse_changed(source)

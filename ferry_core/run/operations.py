@@ -74,6 +74,12 @@ class Operations(Protocol):
     def look_for_new_tables(self, *, if_due: bool = False) -> None:
         """Report tables that appeared since the start. ``if_due``: unless that was done recently."""
 
+    def new_tables_known(self, *, after_ddl: bool = False) -> bool:
+        """Returns False if the source does not answer. Raises NewTable for a table that the run must not leave out.
+
+        ``after_ddl``: asks only if the stream has met DDL since.
+        """
+
     def definitions_read(self) -> bool:
         """Returns False if the source does not answer. Raises SchemaChanged if a definition has changed."""
 

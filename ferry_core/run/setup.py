@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ferry_core.api.choices import Acknowledgement, CreateTables, SourceLockMode
+from ferry_core.api.choices import Acknowledgement, CreateTables, OnNewTable, SourceLockMode
 from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry as FerryManifest
 from ferry_core.api.spec import ferry_uid
@@ -30,10 +30,11 @@ from ferry_core.preflight.selection import refuse_gone
 from ferry_core.reasons import Reason
 from ferry_core.run.definitions import rediscovered
 from ferry_core.run.filter_indexes import found_by_index
+from ferry_core.run.joining import join, refuse_new, without_joining
 from ferry_core.run.options import RunOptions
 from ferry_core.run.renamed import source_was
 from ferry_core.schema.unfollowed import copied_as_needed
-from ferry_core.tables.discovery import Discovered, explore
+from ferry_core.tables.discovery import Discovered, explore, new_tables
 from ferry_core.tables.table import Table, TableName
 from ferry_core.workers.connections import Connections
 
@@ -241,12 +242,15 @@ def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Disc
         found = _found_by_index(context, source, _as_specified(context, source, explore(source, selection)))
         return replace(context, tables=found.tables), found
     state.meets_source(source.identity.start)  # before a changed table is forgotten
-    copies_again = context.ferry.spec.schema_.copies_again
-    again = rediscovered(source, selection, state, copies_again=copies_again, compares=not context.was_cut_over)
+    schema = context.ferry.spec.schema_
+    if schema.on_new_table is OnNewTable.COPY and not context.was_cut_over:
+        join(state, new_tables(source, selection, state.tables))
+    again = rediscovered(source, selection, state, copies_again=schema.copies_again, compares=not context.was_cut_over)
     found = _found_by_index(context, source, _as_specified(context, source, again.found))
     if context.was_cut_over:
         return replace(context, tables=found.tables), found
-    refuse_gone(source, again.gone)
+    refuse_gone(source, without_joining(state, again.gone))
+    refuse_new(context.ferry, again.new_tables, state.tables)
     return replace(context, tables=found.tables, new_tables=again.new_tables), found
 
 

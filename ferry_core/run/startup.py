@@ -229,6 +229,7 @@ class RunStartup:
         if context.begun and context.state is not None:
             known = context.state.indexes_deferred
             context.state.indexes_deferred = sorted({*known, *(table.id for table in deferred)})
+            context.state.created = sorted({*context.state.created, *(table.id for table in tables)})
             self._save(context, fence)
             return
         self._planned, self._deferred = [table.id for table in tables], [table.id for table in deferred]

@@ -48,6 +48,7 @@ EXAMPLE: Manifest = {
     "schema": {
         "create": "IfMissing",
         "onChange": "Fail",
+        "onNewTable": "Ignore",
         "engine": "InnoDB",
         "foreignKeys": "Selected",
         "deferIndexes": True,

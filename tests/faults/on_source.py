@@ -276,6 +276,25 @@ SOURCE = Section(
             )
         ),
         nothing_to_do(
+            "A table is created that the selection matches, with schema.onNewTable: Copy",
+            "copying; streaming; while the copier is down; CuttingOver",
+            "the run resumes from its checkpoint with the new table; an attempt is undone, and made again",
+            tested(
+                "e2e/test_new_tables.py::test_a_new_table_is_copied_and_the_others_keep_their_rows",
+                "e2e/test_new_tables.py::test_a_run_that_is_killed_while_it_makes_the_table",
+                "e2e/test_new_tables.py::test_a_table_created_during_a_cutover_attempt",
+            ),
+        ),
+        Cell(
+            "A table is created that the selection matches, with schema.onNewTable: Fail",
+            "streaming; while the copier is down",
+            Outcome.STOPS,
+            "NewTable with the table",
+            "set schema.onNewTable to Copy or Ignore, or drop the table, and start again",
+            tested("e2e/test_new_tables.py::test_a_new_table_ends_the_run_if_it_must_not_appear"),
+            Reason.NEW_TABLE,
+        ),
+        nothing_to_do(
             "A table is altered between two looks of a start",
             "Validating to the first event",
             "the start is undone and validated again",

@@ -28,6 +28,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "engine": "Keep",
         "foreignKeys": "All",
         "onChange": "Fail",
+        "onNewTable": "Ignore",
         "deferIndexes": True,
         "objects": dict.fromkeys(kinds, "Report") | {"definer": "Keep"},
     }
@@ -67,6 +68,7 @@ def test_the_example_of_the_contract_is_read_whole() -> None:
             "engine": "InnoDB",
             "foreignKeys": "Selected",
             "onChange": "Fail",
+            "onNewTable": "Ignore",
             "deferIndexes": True,
             "objects": {"views": "Create", "definer": "CurrentUser"},
         },

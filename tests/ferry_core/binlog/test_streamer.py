@@ -69,6 +69,29 @@ def test_transactions_begin_and_end_as_on_the_source(pair: Pair, schema: str) ->
     assert not any(change.before.position.contains(change.seen.position) for change in stream.sink.changes)
 
 
+def test_statements_that_may_make_a_table_are_counted_and_transactions_are_not(pair: Pair, schema: str) -> None:
+    make(pair.source, schema)
+    with Streaming(pair.source, [describe(pair.source, schema, "t")]) as stream:
+
+        def counted(*statements: str) -> int:
+            before = stream.streamer.definitions
+            pair.source.execute(f"USE `{schema}`", *statements)
+            stream.caught_up()
+            return stream.streamer.definitions - before
+
+        rows = ("INSERT INTO t VALUES (1, 'a')", "BEGIN", "INSERT INTO t VALUES (2, 'b')", "SAVEPOINT one", "COMMIT")
+        assert counted(*rows, "XA START 'x'", "DELETE FROM t", "XA END 'x'", "XA PREPARE 'x'", "XA COMMIT 'x'") == 0
+        for statement in (
+            *(
+                "CREATE TABLE a LIKE t",
+                "CREATE TABLE b AS SELECT * FROM t",
+                "CREATE /* c */ TABLE IF NOT EXISTS c (i INT)",
+            ),
+            *("RENAME TABLE a TO d", "ALTER TABLE b RENAME TO e"),
+        ):
+            assert counted(statement), statement
+
+
 def test_a_table_that_is_not_transactional_is_streamed_too(pair: Pair, schema: str) -> None:
     pair.source.execute(f"CREATE TABLE `{schema}`.m (id INT PRIMARY KEY) ENGINE=MyISAM")
     with Streaming(pair.source, [describe(pair.source, schema, "m")]) as stream:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry_core.api.choices import OnSchemaChange, SourceLockMode
+from ferry_core.api.choices import OnNewTable, OnSchemaChange, SourceLockMode
 from ferry_core.api.spec import Ferry
 from ferry_core.api.unsupported import notices, refuse_unsupported
 from ferry_core.errors import ConfigError
@@ -95,6 +95,7 @@ def minimal(**spec: object) -> Ferry:
 
 def test_the_page_of_limitations_names_each_field_that_is_refused() -> None:
     specs: list[dict[str, object]] = [{"schema": {"onChange": each}} for each in OnSchemaChange]
+    specs += [{"schema": {"onNewTable": each}} for each in OnNewTable]
     found: set[str] = set()
     hook = {"url": "https://example.org"}
     specs += [{"cutover": {"sourceLock": lock, "webhooks": {"lock": hook, "unlock": hook}}} for lock in SourceLockMode]

@@ -131,6 +131,11 @@ class FakeOperations:
         if not if_due:
             self._call("new tables")
 
+    def new_tables_known(self, *, after_ddl: bool = False) -> bool:
+        if not after_ddl:
+            self._call("new tables known")
+        return True
+
     def definitions_read(self) -> bool:
         self._call("definitions")
         return self._run.definitions_read

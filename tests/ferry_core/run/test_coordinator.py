@@ -26,7 +26,16 @@ def test_from_validation_to_the_end_of_the_watch(make_run: MakeRun) -> None:
     assert run.stages == WAY
     assert [call for call in run.operations.calls if call != "copy"] == [
         *("empty", "pace 4", "stream", "make readable", "foreign keys", "new tables", "objects"),
-        *("verify", "new tables", "new tables", "definitions", "objects", "attempt 1 within 10s", "finish objects"),
+        *(
+            "verify",
+            "new tables",
+            "new tables",
+            "definitions",
+            "new tables known",
+            "objects",
+            "attempt 1 within 10s",
+            "finish objects",
+        ),
         *("stop writing", "new tables", "keep lock 30", "stop keeping lock", "watched end", "stop keeping lock"),
     ]
     assert run.operations.closed
