@@ -128,7 +128,7 @@ class _Comparison:
     def tables(self, only: Sequence[str]) -> list[Table]:
         # A wrong password of the target is reported before the first long read.
         with self._source(Purpose.CONTROL) as control, self._target() as target:
-            return [_comparable(target, table) for table in _chosen(control, self.loaded, only)]
+            return [_comparable(target, table) for table in _chosen(control, target, self.loaded, only)]
 
     def run(self, tables: Sequence[Table]) -> Compared:
         rows: Counter[Table] = Counter()
@@ -177,9 +177,9 @@ def _comparable(target: Session, table: Table) -> Table:
     return table
 
 
-def _chosen(control: Session, loaded: LoadedFerry, only: Sequence[str]) -> list[Table]:
+def _chosen(control: Session, target: Session, loaded: LoadedFerry, only: Sequence[str]) -> list[Table]:
     spec = loaded.ferry.spec
-    found = explore(control, spec.tables)
+    found = explore(control, spec.tables).across(control.version, target.version)
     found.refuse()
     unknown = set(only).difference(table.id for table in found.tables)
     if unknown:

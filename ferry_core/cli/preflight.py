@@ -29,6 +29,8 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
         try:
             found = explore(source, spec.tables) if source is not None else Discovered([], [])
             found = found.on_engine(spec.schema_.engine)
+            if source is not None and target is not None:
+                found = found.across(source.version, target.version)
             tables = copied_as_needed(source, found.tables) if source is not None else found.tables
             stored = _stored(target, state_path, uid, opened, results)
             context = PreflightContext(

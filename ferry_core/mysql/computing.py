@@ -5,6 +5,9 @@ An application's sessions mostly use the source's global values. The target's se
 target computes what the source did. Nothing records under which settings a row was really written.
 """
 
+from collections.abc import Sequence
+
+from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import SQL_MODE, Session
 
 SETTINGS = ("lc_time_names", "div_precision_increment", "block_encryption_mode", "default_regex_flags")
@@ -22,8 +25,17 @@ def computing_settings(source: Session, target: Session) -> dict[str, str]:
     """Session settings for the target, in the form of ``SET``."""
     found, known = _globals(source), _globals(target)
     modes = [mode for mode in found.pop("sql_mode", "").split(",") if mode in MODES]
+    if source.flavor is not target.flavor:
+        modes = _of_other_family(modes, target.flavor)
     settings = {name: value if value.isdigit() else f"'{value}'" for name, value in found.items() if name in known}
     return settings | {"sql_mode": f"'{','.join([SQL_MODE, *modes])}'"}
+
+
+def _of_other_family(modes: Sequence[str], target: Flavor) -> list[str]:
+    """MySQL rounds fractions of seconds unless it is to truncate them; MariaDB does the opposite."""
+    cuts = "TIME_TRUNCATE_FRACTIONAL" in modes if target is Flavor.MARIADB else "TIME_ROUND_FRACTIONAL" not in modes
+    there = {(Flavor.MARIADB, False): ["TIME_ROUND_FRACTIONAL"], (Flavor.MYSQL, True): ["TIME_TRUNCATE_FRACTIONAL"]}
+    return [mode for mode in modes if not mode.startswith("TIME_")] + there.get((target, cuts), [])
 
 
 def _globals(session: Session) -> dict[str, str]:

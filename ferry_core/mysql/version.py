@@ -14,6 +14,10 @@ OLDEST_SOURCE = {Flavor.MYSQL: (5, 7, 22), Flavor.MARIADB: (10, 5)}
 OLDEST_TARGET = {Flavor.MYSQL: (8, 0), Flavor.MARIADB: (10, 5)}
 """Older servers are refused by preflight. MySQL has JSON_STORAGE_SIZE, by which changed JSON is found, since 5.7.22."""
 
+OLDEST_SOURCE_ACROSS = {Flavor.MYSQL: (8, 0, 33), Flavor.MARIADB: (10, 5)}
+OLDEST_TARGET_ACROSS = {Flavor.MYSQL: (8, 0, 33), Flavor.MARIADB: (10, 11)}
+"""Of moves between the families: older ones are not tested."""
+
 REMOVED_SQL_MODES = frozenset(
     {
         *("DB2", "MAXDB", "MSSQL", "MYSQL323", "MYSQL40", "ORACLE", "POSTGRESQL", "NO_AUTO_CREATE_USER"),

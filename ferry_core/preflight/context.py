@@ -113,6 +113,11 @@ class PreflightContext:
         }
 
     @cached_property
+    def crosses(self) -> bool:
+        """Whether the servers are of different families."""
+        return self.source.flavor is not self.target.flavor
+
+    @cached_property
     def reads_lock(self) -> bool:
         """Whether reads that copy rows lock them: on a MySQL source without GTIDs."""
         source = self.source_facts

@@ -149,6 +149,8 @@ def _zones(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _tried(context: PreflightContext) -> Iterator[Finding]:
+    if context.crosses:
+        return  # refused by the check of the families
     by_schema: dict[str, list[Listed]] = defaultdict(list)
     untried = []
     moved = {name for table in context.tables for name in (table.source.schema, table.target.schema)}

@@ -6,7 +6,12 @@ from collections.abc import Iterator, Sequence
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.listings import rows_of
-from ferry_core.mysql.version import OLDEST_SOURCE, OLDEST_TARGET
+from ferry_core.mysql.version import (
+    OLDEST_SOURCE,
+    OLDEST_SOURCE_ACROSS,
+    OLDEST_TARGET,
+    OLDEST_TARGET_ACROSS,
+)
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.foreign_keys import with_dependants
@@ -21,21 +26,16 @@ SMALL_PACKET = 16 << 20
 
 def _versions(context: PreflightContext) -> Iterator[Finding]:
     source, target = context.source_facts, context.target_facts
-    if source.mariadb != target.mariadb:
-        yield failed(
-            Reason.FAMILIES_DIFFER,
-            f"{source.where} is {source.version_text} and {target.where} is {target.version_text}: rows move between "
-            "servers of one family only; choose a target of the source's family",
-        )
     for server, session, oldest in (
-        (source, context.source, OLDEST_SOURCE),
-        (target, context.target, OLDEST_TARGET),
+        (source, context.source, OLDEST_SOURCE if not context.crosses else OLDEST_SOURCE_ACROSS),
+        (target, context.target, OLDEST_TARGET if not context.crosses else OLDEST_TARGET_ACROSS),
     ):
         if session.version.number < oldest[session.flavor]:
             names = " or ".join(f"{one.value} {'.'.join(map(str, number))}" for one, number in oldest.items())
             yield failed(
                 Reason.UNSUPPORTED_VERSION,
-                f"{server.where} is {server.version_text}: {names} is the oldest that works there; upgrade it",
+                f"{server.where} is {server.version_text}: {names} is the oldest that works "
+                f"{'between MySQL and MariaDB' if context.crosses else 'there'}; upgrade it",
             )
     yield passed(f"{source.version_text} to {target.version_text}")
 
@@ -171,6 +171,8 @@ def _collations(context: PreflightContext) -> Iterator[Finding]:
     known = _known_collations(context, target)
     created = [table for table in context.tables if table.target not in context.existing_targets]
     by_id = {table.id: table for table in created}
+    if context.crosses:
+        return  # the check of the families translates them
     used = {(column.collation, table.id) for table in created for column in table.columns if column.collation}
     if context.creates_tables:
         used |= _table_collations(context, created)

@@ -5,14 +5,17 @@ Called by ``target``.
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.listings import rows_of
+from ferry_core.mysql.literals import identifier
 from ferry_core.mysql.session import Row, Session
+from ferry_core.mysql.version import ServerVersion
 from ferry_core.preflight.facts import decoded
 from ferry_core.schema.drop import takes_no_row
 from ferry_core.tables.alike import plain_collation, plain_type
+from ferry_core.tables.families import of_the_same_values
 from ferry_core.tables.members import spelled_type
 from ferry_core.tables.table import Table, TableName
 
@@ -66,6 +69,28 @@ def structures(session: Session, names: Collection[TableName]) -> dict[TableName
         if table := found.get(TableName(schema, name)):
             table.checks.add(_INTRODUCER.sub("", clause))
     return found
+
+
+def of_other_family(table: Table, source: Structure, target: ServerVersion) -> Structure:
+    """What the source's table is on a target of the other family. Raises NoCounterpartError."""
+    columns = {}
+    for column in table.columns:
+        there, here = of_the_same_values(column, target), source.columns.get(column.name.lower())
+        if here is not None:  # otherwise dropped since: the run reads definitions again before its first row
+            kind, collation = plain_type(there.column_type), plain_collation(there.collation)
+            columns[column.name.lower()] = replace(here, type=kind, collation=collation)
+    valid = {f"json_valid({identifier(column.name)})" for column in table.columns if column.data_type == "json"}
+    return plainly(replace(source, columns=columns, checks=source.checks | valid))
+
+
+def plainly(table: Structure) -> Structure:
+    """With expressions in one spelling for both families, which put other parentheses around their parts."""
+    columns = {name: replace(it, expression=_bare(it.expression)) for name, it in table.columns.items()}
+    return replace(table, columns=columns, checks=set(map(_bare, table.checks)))
+
+
+def _bare(expression: str) -> str:
+    return " ".join(re.sub(r"[`()]", "", expression).lower().split())
 
 
 def _checks(session: Session, names: Collection[TableName]) -> list[Row]:
@@ -141,6 +166,8 @@ def _index_differences(table: Table, source: Structure, target: Structure) -> It
     indexed |= {column.name for column in table.key.columns if table.key.promised}
     for name in sorted(indexed & source.columns.keys() & target.columns.keys()):
         ours, theirs = source.columns[name].collation, target.columns[name].collation
+        if source.columns[name].type.startswith(("enum(", "set(")):
+            continue  # compared by number
         if ours != theirs and ours.split("_")[0] == theirs.split("_")[0]:
             yield f"the unique column {name} has the collation {theirs} and not {ours}, so other values count as equal"
 

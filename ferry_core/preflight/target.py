@@ -15,10 +15,11 @@ from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.preflight.foreign_keys import with_dependants
 from ferry_core.preflight.lease import Lease
 from ferry_core.preflight.result import Check, Finding, failed, refused, warning
-from ferry_core.preflight.structure import differences, structures
+from ferry_core.preflight.structure import differences, of_other_family, plainly, structures
 from ferry_core.reasons import Reason
 from ferry_core.rows.target_keys import known_key_index
 from ferry_core.schema.create import take_literally
+from ferry_core.tables.families import NoCounterpartError
 from ferry_core.tables.table import Table, TableName
 from ferry_core.text import counted, shortlist
 
@@ -177,6 +178,12 @@ def unlike_tables(context: PreflightContext) -> Iterator[tuple[Table, list[str]]
         here, there = on_source.get(table.source), on_target.get(folded(table.target))
         if here is None or there is None:
             continue  # dropped since: the run reads definitions again before its first row
+        if context.crosses:
+            try:
+                here, there = of_other_family(table, here, context.target.version), plainly(there)
+            except NoCounterpartError as problem:
+                yield table, [str(problem)]
+                continue
         found = list(differences(table, here, there, ours=table in own))
         if table.key.promised and not known_key_index(context.target, table):
             key = ", ".join(column.name for column in table.key.columns)

@@ -24,7 +24,7 @@ from ferry_core.preflight.result import Check, Finding, failed, passed, warning
 from ferry_core.preflight.trial_schema import trial_schema
 from ferry_core.reasons import Reason
 from ferry_core.schema.building import Build, as_written
-from ferry_core.schema.create import definition, known_definition
+from ferry_core.schema.create import definition, known_definition, of_family
 from ferry_core.schema.definition import Definition, ForeignKey, parse
 from ferry_core.schema.likeness import differences
 from ferry_core.schema.object_maker import ObjectMaker
@@ -32,6 +32,7 @@ from ferry_core.schema.objects import Kind
 from ferry_core.schema.parallel_builds import Builds, Opening
 from ferry_core.schema.sequences import sequence_names
 from ferry_core.tables.discovery import TRIALS
+from ferry_core.tables.families import NoCounterpartError
 from ferry_core.tables.table import SUPPORTED_ENGINES, Table, TableName
 from ferry_core.text import counted, shortlist
 
@@ -90,7 +91,9 @@ class _Trial:
             if table.target in self.context.existing_targets or table.engine not in SUPPORTED_ENGINES:
                 continue
             try:
-                self.definitions[table] = known_definition(self.context.source, table).on_engine(table.target_engine)
+                self.definitions[table] = self._read(table)
+            except NoCounterpartError:
+                continue  # reported by a check of its own
             except DataError as error:  # what the source itself can open only under another sql_mode
                 yield self._refused([table], error)
             except ConfigError as error:
@@ -103,6 +106,10 @@ class _Trial:
             parent = selected[key.references]
             sort = (self._shape(child), self._shape(parent), key.before, key.after)
             self.keys.setdefault(sort, []).append((child, parent, key))
+
+    def _read(self, table: Table) -> Definition:
+        it = known_definition(self.context.source, table).on_engine(table.target_engine)
+        return of_family(it, table, self.context.source.version, self.context.target.version)
 
     def make(self, schema: str, build: Build, settings: Mapping[str, str], deadline: float) -> Iterator[Finding]:
         self.sequences |= sequence_names(self.context.source, self.context.spec.tables, self.context.tables)
@@ -269,9 +276,6 @@ def _names(tables: Sequence[Table]) -> str:
 
 def _tried(context: PreflightContext) -> Iterator[Finding]:
     if not context.creates_tables:
-        return
-    if context.source_facts.mariadb != context.target_facts.mariadb:
-        yield _untried(context, "the servers are of different families")
         return
     began, trial = time.monotonic(), _Trial(context)
     yield from trial.read()

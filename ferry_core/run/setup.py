@@ -193,7 +193,7 @@ def validate(
         )
         context = replace(context, state=_stored_state(context))
         _refuse_foreign_state(context)
-        context, found = _with_tables(context, source)
+        context, found = _with_tables(context, source, target)
         if not (context.was_cut_over and context.state is not None):
             checked = PreflightContext(
                 *(ferry.spec, uid, source, target, found.tables, context.started, store.describe()),
@@ -235,18 +235,20 @@ def _stored_state(context: RunContext) -> RunState | None:
     return newest_held(store, context.marks, f"target {_target(context.ferry)}")
 
 
-def _with_tables(context: RunContext, source: Session) -> tuple[RunContext, Discovered]:
+def _with_tables(context: RunContext, source: Session, target: Session) -> tuple[RunContext, Discovered]:
     """The tables that match the patterns; once copying has begun, those that matched then."""
     selection, state = context.ferry.spec.tables, context.state
     if state is None or not state.tables:
-        found = _found_by_index(context, source, _as_specified(context, source, explore(source, selection)))
+        known = explore(source, selection).across(source.version, target.version)
+        found = _found_by_index(context, source, _as_specified(context, source, known))
         return replace(context, tables=found.tables), found
     state.meets_source(source.identity.start)  # before a changed table is forgotten
     schema = context.ferry.spec.schema_
     if schema.on_new_table is OnNewTable.COPY and not context.was_cut_over:
         join(state, new_tables(source, selection, state.tables))
     again = rediscovered(source, selection, state, copies_again=schema.copies_again, compares=not context.was_cut_over)
-    found = _found_by_index(context, source, _as_specified(context, source, again.found))
+    known = again.found.across(source.version, target.version)
+    found = _found_by_index(context, source, _as_specified(context, source, known))
     if context.was_cut_over:
         return replace(context, tables=found.tables), found
     refuse_gone(source, without_joining(state, again.gone))

@@ -17,6 +17,7 @@ from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.listings import exists
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
+from ferry_core.mysql.version import ServerVersion
 from ferry_core.reasons import Reason
 from ferry_core.schema.building import Build, as_written
 from ferry_core.schema.constraint_names import ConstraintNames
@@ -26,6 +27,8 @@ from ferry_core.schema.drop import drop_if_empty
 from ferry_core.schema.likeness import differences
 from ferry_core.schema.parallel_builds import Builds, Opening
 from ferry_core.schema.spelling import spelled_out
+from ferry_core.schema.translate import translated
+from ferry_core.tables.families import NoCounterpartError, collation_there
 from ferry_core.tables.table import Table, TableName
 
 AT_ONCE = 64
@@ -65,7 +68,7 @@ def create_missing(
         return []
     for table in missing:
         take_literally(target, table)
-    whole = {table.source: wanted_definition(source, table, creation.sequences) for table in missing}
+    whole = {table.source: wanted_definition(source, table, creation.sequences, target.version) for table in missing}
     references = referenced_columns(tables)
     made = whole | {
         table.source: without_deferred(whole[table.source], table, references)
@@ -174,9 +177,22 @@ def take_literally(target: Session, table: Table) -> None:
         ) from error
 
 
-def wanted_definition(source: Session, table: Table, sequences: Mapping[TableName, TableName]) -> Definition:
+def wanted_definition(
+    source: Session, table: Table, sequences: Mapping[TableName, TableName], target: ServerVersion
+) -> Definition:
     """The definition that the target's table is to have."""
-    return definition(source, table.source).on_engine(table.target_engine).with_sequences(sequences)
+    it = definition(source, table.source).on_engine(table.target_engine)
+    try:
+        return of_family(it, table, source.version, target).with_sequences(sequences)
+    except NoCounterpartError as problem:
+        raise ConfigError(
+            Reason.FAMILIES_DIFFER, f"{table.source} cannot be created on {target.flavor.value}: {problem}"
+        ) from problem
+
+
+def of_family(it: Definition, table: Table, source: ServerVersion, target: ServerVersion) -> Definition:
+    """Translated, if the target is of the other family. Raises NoCounterpartError."""
+    return it if source.flavor is target.flavor else translated(it, table, target)
 
 
 def definition(source: Session, table: TableName) -> Definition:
@@ -210,5 +226,15 @@ def create_schemas(source: Session, target: Session, tables: Sequence[Table]) ->
             raise DataError(Reason.SCHEMA_CHANGED, f"{source.endpoint.where}: schema {of_source} was dropped just now")
         charset, collation = ((value or b"").decode() for value in rows[0])
         target.execute(
-            f"CREATE DATABASE IF NOT EXISTS {identifier(of_target)} CHARACTER SET {charset} COLLATE {collation}"
+            f"CREATE DATABASE IF NOT EXISTS {identifier(of_target)} {_default(source, target, charset, collation)}"
         )
+
+
+def _default(source: Session, target: Session, charset: str, collation: str) -> str:
+    """Of a schema. Tables name their own, so one that the other family lacks is left to the server."""
+    if source.flavor is target.flavor:
+        return f"CHARACTER SET {charset} COLLATE {collation}"
+    try:
+        return f"CHARACTER SET {charset} COLLATE {collation_there(collation, target.version)}"
+    except NoCounterpartError:
+        return ""

@@ -15,6 +15,7 @@ from ferry_core.mysql.session import Session
 from ferry_core.schema.definition import Definition
 from ferry_core.tables.alike import plain_collation, plain_type
 from ferry_core.tables.describe import columns_of
+from ferry_core.tables.families import counterpart
 from ferry_core.tables.members import spelled_type
 from ferry_core.tables.table import Column, Table, TableName
 from ferry_core.text import shortlist
@@ -43,7 +44,9 @@ def differences(
     for table, created in pairs:
         expected, got = read(source, table.source).on_engine(table.target_engine), read(target, created)
         texts = [
-            *_column_differences(table.columns, [_spelled(target, created, column) for column in there[created]]),
+            *_column_differences(
+                _expected(table, source, target), [_spelled(target, created, column) for column in there[created]]
+            ),
             *(
                 _text_differences(expected, got)
                 if source.version.text == target.version.text
@@ -53,6 +56,13 @@ def differences(
         if texts:
             found[table] = shortlist(texts, 3, "; ", "more differences")
     return found
+
+
+def _expected(table: Table, source: Session, target: Session) -> Sequence[Column]:
+    """The columns of the created table."""
+    if source.flavor is target.flavor:
+        return table.columns
+    return [counterpart(column, target.version) for column in table.columns]
 
 
 def _column_differences(expected: Sequence[Column], got: Sequence[Column]) -> Iterator[str]:

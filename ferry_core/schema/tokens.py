@@ -93,6 +93,12 @@ def tokens_of(text: str) -> list[Token]:
     return found
 
 
+def without_version_marks(text: str) -> str:
+    """What a server printed, with the content of version comments in the open: the families skip each other's."""
+    parts = _PATTERNS[True, False].finditer(text)
+    return "".join(part.group() for part in parts if part.lastgroup not in ("open", "close"))
+
+
 def _pieces(match: re.Match[str]) -> Iterator[Token]:
     for part in re.finditer(r"\w+|.", match.group()):
         raw = part.group()

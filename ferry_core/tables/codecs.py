@@ -311,8 +311,64 @@ class _MariaDbFixed(_Bytes):
         return f"CONCAT('_utf8mb4''',{self.name},'''')"
 
 
+class _CrossingDouble(_Double):
+    """Both families print the shortest digits that mean the value, but not where they put the point."""
+
+    @property
+    def shortest(self) -> str:
+        """Such as ``-0.15e1``: a literal, and one text for one value."""
+        number = f"SUBSTRING_INDEX({self.digits},'e',1)"
+        mantissa = f"REPLACE({number},'-','')"
+        power = f"IF(LOCATE('e',{self.digits})>0,SUBSTRING_INDEX({self.digits},'e',-1)+0,0)"
+        figures = f"REPLACE({mantissa},'.','')"
+        significant = f"TRIM(LEADING '0' FROM {figures})"
+        places = f"LENGTH(SUBSTRING_INDEX({mantissa},'.',1))-LENGTH({figures})+LENGTH({significant})+{power}"
+        sign = f"IF({self.name}<0,'-0.','0.')"
+        text = f"CONCAT({sign},TRIM(TRAILING '0' FROM {significant}),'e',CAST({places} AS SIGNED))"
+        return f"IF({self.name}=0,'0e0',{text})"
+
+    def key_literal(self) -> str:
+        return self.shortest
+
+    def hash_expression(self) -> str:
+        return f"IFNULL({self.shortest},'N')" if self.column.nullable else self.shortest
+
+
+class _CrossingFloat(_Float, _CrossingDouble):
+    pass
+
+
+class _CrossingText(_Bytes):
+    """UUID and INET on their way from MariaDB to a text column of MySQL."""
+
+    @property
+    def value(self) -> str:
+        # Where literals are binary, a CAST of the column itself would give its bytes.
+        return f"CAST(CONCAT({self.name}) AS BINARY)"
+
+    @property
+    def unbounded(self) -> bool:
+        return False
+
+
+def _crossing_codec(column: Column, flavor: Flavor) -> Codec | None:
+    """Of a column that goes to the other family, where that makes a difference."""
+    match column.data_type:
+        case "double":
+            return _CrossingDouble(column, flavor)
+        case "float":
+            return _CrossingFloat(column, flavor)
+        case "json":
+            return _Bytes(column, flavor)  # MariaDB keeps the text
+        case "uuid" | "inet6" | "inet4":
+            return _CrossingText(column, flavor)
+    return None
+
+
 def codec(column: Column, flavor: Flavor) -> Codec:  # noqa: C901, PLR0911 - one a family of types
     """The codec of a column. ConfigError for a type that this version does not know."""
+    if column.crosses and (crossing := _crossing_codec(column, flavor)):
+        return crossing
     kind = column.data_type
     if kind in INTEGERS:
         return _Integer(column, flavor)

@@ -16,8 +16,10 @@ from ferry_core.errors import ConfigError
 from ferry_core.mysql.listings import listed, rows_of
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
+from ferry_core.mysql.version import ServerVersion
 from ferry_core.reasons import Reason
 from ferry_core.tables.describe import Storage, columns_of, definitions_of, indexes_of, storage_of
+from ferry_core.tables.families import crossing
 from ferry_core.tables.keys import (
     Index,
     choose_key,
@@ -49,6 +51,12 @@ class Discovered:
         if engine is TableEngine.KEEP:
             return self
         return replace(self, tables=[replace(table, target_engine=engine.value) for table in self.tables])
+
+    def across(self, source: ServerVersion, target: ServerVersion) -> "Discovered":
+        """As they are moved to the target, which may be of the other family."""
+        if source.flavor is target.flavor:
+            return self
+        return replace(self, tables=list(map(crossing, self.tables)))
 
     def refuse(self) -> None:
         """Raise ConfigError with the first problem's reason and every problem's message."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ferry_core.mysql.literals import identifier, qualified
@@ -80,6 +80,7 @@ class Column:
     invisible: bool
     max_bytes: int  # maximum bytes of a value according to information_schema (octet length, or the type's)
     stored: bool = False  # generated, and stored in the row
+    crosses: bool = field(default=False, compare=False)  # to a server of the other family, see ``tables.families``
 
     @property
     def unsigned(self) -> bool:

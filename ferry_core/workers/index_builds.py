@@ -21,7 +21,7 @@ from ferry_core.mysql.processes import kill, processes
 from ferry_core.mysql.session import Session
 from ferry_core.retries import Retries
 from ferry_core.schema.building import Build, as_written
-from ferry_core.schema.create import definition, known_definition
+from ferry_core.schema.create import definition, known_definition, of_family
 from ferry_core.schema.deferred import addition, in_order, names_missing
 from ferry_core.text import counted, shortlist
 from ferry_core.workers.engine import Engine
@@ -134,10 +134,11 @@ class IndexBuilds:
         """Whether all indexes are there now. Otherwise try again."""
         table = one.move.table
         self._fence.read()
-        with self._engine.flow.reader.control() as source:
-            # As it was when the columns were read: the stream reports what changes later.
-            wanted = known_definition(source, table).on_engine(table.target_engine)
         with self._enrolled() as target:
+            with self._engine.flow.reader.control() as source:
+                # As it was when the columns were read: the stream reports what changes later.
+                known = known_definition(source, table).on_engine(table.target_engine)
+                wanted = of_family(known, table, source.version, target.version)
             if statement := addition(table.target, wanted, definition(target, table.target)):
                 log.info("%s: %s", one.move.id, statement)
                 one.session, one.percent, one.unseen, one.waits = target, None, 0, False

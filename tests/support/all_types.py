@@ -4,6 +4,7 @@ Written in SQL literals with introducers, so that neither the client's character
 insert them use ``SESSION``: the old sql_mode under which zero dates and ENUM 0 came into real tables.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from hack.servers import Family
@@ -237,9 +238,9 @@ def columns(family: Family) -> list[TypedColumn]:
     return [*_integers(), *_special(), *_numbers(), *_times(), *_strings(), *_choices(), *_documents_and_shapes(family)]
 
 
-def ddl(family: Family, schema: str, name: str = "all_types") -> str:
+def ddl(family: Family, schema: str, name: str = "all_types", left_out: Collection[str] = ()) -> str:
     """CREATE TABLE; every column may be NULL. DYNAMIC keeps the long row within a page."""
-    parts = ", ".join(f"`{column.name}` {column.ddl}" for column in columns(family))
+    parts = ", ".join(f"`{one.name}` {one.ddl}" for one in columns(family) if one.name not in left_out)
     return (
         f"CREATE TABLE `{schema}`.`{name}` (id INT NOT NULL PRIMARY KEY, {parts}, INDEX by_virtual (g_virtual)) "
         "ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4"
@@ -251,9 +252,11 @@ def row_count(family: Family) -> int:
     return max(len(column.literals) for column in columns(family)) + 1
 
 
-def rows(family: Family, schema: str, name: str = "all_types", *, shift: int = 0) -> list[str]:
+def rows(
+    family: Family, schema: str, name: str = "all_types", *, shift: int = 0, left_out: Collection[str] = ()
+) -> list[str]:
     """SESSION and one REPLACE per row. Row 0 is all NULL; another ``shift`` moves every row to other literals."""
-    filled = [column for column in columns(family) if column.literals]
+    filled = [column for column in columns(family) if column.literals and column.name not in left_out]
     names = ", ".join(f"`{column.name}`" for column in filled)
     statements = [SESSION]
     for number in range(row_count(family)):
@@ -262,9 +265,11 @@ def rows(family: Family, schema: str, name: str = "all_types", *, shift: int = 0
     return statements
 
 
-def updates(family: Family, schema: str, name: str = "all_types", *, shift: int = 1) -> list[str]:
+def updates(
+    family: Family, schema: str, name: str = "all_types", *, shift: int = 1, left_out: Collection[str] = ()
+) -> list[str]:
     """SESSION and one UPDATE per row, with the same result as ``rows`` with that shift, but another kind of event."""
-    filled = [column for column in columns(family) if column.literals]
+    filled = [column for column in columns(family) if column.literals and column.name not in left_out]
     statements = [SESSION]
     for number in range(1, row_count(family)):
         sets = [f"`{one.name}` = {one.literals[(number + shift) % len(one.literals)]}" for one in filled]

@@ -58,6 +58,7 @@ def opened(
         Session(endpoints[0] if own_eyes else source.endpoint("source"), Purpose.CONTROL) as discovering,
     ):
         found = explore(discovering, spec.tables).on_engine(spec.schema_.engine)
+        found = found.across(on_source.version, on_target.version)
         tables = copied_as_needed(discovering, found.tables)
         yield PreflightContext(
             *(spec, FERRY_UID, on_source, on_target, tables, started),

@@ -274,6 +274,10 @@ _OWN: dict[Family, tuple[OddTable, ...]] = {
 }
 
 
+OF_ONE_FAMILY = {"k_0900", "k_uuid_type", "k_inet6", "k_hash_unique"}
+"""Their keys have no counterpart on the other family."""
+
+
 def odd_tables(family: Family, release: Release | None = None) -> Sequence[OddTable]:
     """Every odd table that the family supports, or a release of it."""
     since = {"k_uuid_type": (10, 7), "k_0900": (8,)}

@@ -211,7 +211,7 @@ def decide_xa(connection: "Connection[Cursor]", decision: str) -> None:
 
 @dataclass(frozen=True)
 class Pair:
-    """A source and a target of one family."""
+    """A source and a target."""
 
     source: Server
     target: Server
@@ -222,7 +222,13 @@ class Pair:
 
     @property
     def family(self) -> Family:
+        """The source's."""
         return self.source.family
+
+    @property
+    def crosses(self) -> bool:
+        """Whether they are of different families."""
+        return self.source.family is not self.target.family
 
 
 def given_server(family: Family, role: str) -> Server | None:

@@ -27,6 +27,19 @@ MARIADB = (
     ("mariadb-11.8", "mariadb-10.11"),
     ("mariadb-11.8", "mariadb-11.4"),
 )
+ACROSS = (
+    ("mysql-8.0.33", "mariadb-10.11"),
+    ("mysql-8.0.33", "mariadb-11.8"),
+    ("mysql-9.7", "mariadb-10.11"),
+    ("mysql-9.7", "mariadb-11.8"),
+    ("mariadb-10.5", "mysql-8.0.33"),
+    ("mariadb-10.5", "mysql-9.7"),
+    ("mariadb-10.11", "mysql-8.0.33"),
+    ("mariadb-10.11", "mysql-9.7"),
+    ("mariadb-11.8", "mysql-8.0.33"),
+    ("mariadb-11.8", "mysql-9.7"),
+)
+"""Moved by ``test_across``."""
 MOVES = (*MYSQL, *MARIADB)
 
 CASCADES = (
@@ -54,7 +67,9 @@ _ORDER = list(dict.fromkeys(source for source, _ in MOVES))
 
 def _table() -> str:
     rows = ["| source | targets |\n", "|---|---|\n"]
-    for source, pairs in groupby(sorted(MOVES, key=lambda pair: _ORDER.index(pair[0])), key=lambda pair: pair[0]):
+    for source, pairs in groupby(
+        sorted((*MOVES, *ACROSS), key=lambda pair: _ORDER.index(pair[0])), key=lambda pair: pair[0]
+    ):
         rows.append(f"| {_named(source)} | {', '.join(_named(target) for _, target in pairs)} |\n")
     return "".join(rows)
 

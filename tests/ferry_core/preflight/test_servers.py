@@ -18,13 +18,6 @@ def tables(pair: Pair, schema: str) -> str:
     return schema
 
 
-def test_families_do_not_mix(mysql_pair: Pair, mariadb_pair: Pair, schema: str) -> None:
-    for source, target in ((mysql_pair.source, mariadb_pair.target), (mariadb_pair.source, mysql_pair.target)):
-        source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
-        found = told(check(source, target, schema))
-        assert "choose a target of the source's family" in found["FamiliesDiffer"]
-
-
 @pytest.mark.parametrize(
     ("role", "old", "supported"),
     [

@@ -94,7 +94,7 @@ def test_the_definition_ends_as_on_the_source(pair: Pair, both: TablePair, schem
     assert sorted(deferred) == sorted(table.source.name for table in tables)
     both.copy_all(tables)
     for table in tables:
-        wanted = wanted_definition(both.control, table, {})
+        wanted = wanted_definition(both.control, table, {}, both.target.version)
         there = definition(both.target, table.target)
         assert sorted(names_missing(wanted, there)) == DEFERRED[table.source.name], table.id
         statement = addition(table.target, wanted, there)

@@ -1,0 +1,159 @@
+"""What a column becomes on a server of the other family, MySQL or MariaDB, or why it cannot be moved there. Pure.
+
+Character sets are the same on both. Collations are not: outside of keys another collation only changes how a query
+compares, never a row, so a near one is used. In a key and in every UNIQUE index the collation decides which values are
+equal and in which order they are read, so only such are accepted there as give all characters the same weights on both
+families (tests/versions compares them).
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.version import ServerVersion
+from ferry_core.tables.alike import plain_collation
+from ferry_core.tables.codecs import BINARIES, GEOMETRIES, INTEGERS, TEMPORALS, TEXTS
+from ferry_core.tables.table import Column, Key, Table
+
+_SAME = INTEGERS | TEMPORALS | TEXTS | BINARIES | GEOMETRIES | {"decimal", "double", "float", "bit", "year"}
+_CHOICES = {"enum", "set"}
+AS_TEXT = {"uuid": ("char", 36), "inet6": ("varchar", 39), "inet4": ("varchar", 15)}
+"""Types of MariaDB that MySQL lacks, and the type for their text."""
+_COMPRESSED = re.compile(r" ?/\*M!100301 COMPRESSED\*/")
+
+_UNICODE = ("utf8mb4_", "utf8mb3_", "ucs2_", "utf16_", "utf16le_", "utf32_")
+_ALIKE_OF_UNICODE = re.compile(r"(?:utf8mb[34]|ucs2|utf16|utf16le|utf32)_(?:bin|general_ci|unicode_ci|unicode_520_ci)")
+_UNALIKE = {"tis620_thai_ci", "cp1250_czech_cs", "latin2_czech_cs"}
+"""The first differs between the families. The others compare in several steps, which nothing here has proven."""
+
+_TO_MARIADB = {
+    "utf8mb4_0900_ai_ci": "utf8mb4_uca1400_nopad_ai_ci",
+    "utf8mb4_0900_as_ci": "utf8mb4_uca1400_nopad_as_ci",
+    "utf8mb4_0900_as_cs": "utf8mb4_uca1400_nopad_as_cs",
+    "utf8mb4_0900_bin": "utf8mb4_nopad_bin",
+}
+_UCA_1400 = re.compile(r"(\w+?)_uca1400_(?:nopad_)?(ai|as)_(ci|cs)")
+_NOPAD = re.compile(r"(\w+?)_((?:general|unicode|unicode_520|swedish|chinese|japanese|korean|turkish|english)_)?nopad_")
+
+
+class NoCounterpartError(Exception):
+    """Why something cannot be moved to the other family, and what to do."""
+
+
+def crossing(table: Table) -> Table:
+    """The table with columns whose values both families are to render alike."""
+    by_name = {column.name: _crossing(column) for column in table.columns}
+
+    def of(key: Key) -> Key:
+        return replace(key, columns=tuple(by_name[column.name] for column in key.columns))
+
+    return replace(
+        table,
+        columns=tuple(by_name[column.name] for column in table.columns),
+        key=of(table.key),
+        other_keys=tuple(map(of, table.other_keys)),
+    )
+
+
+def _crossing(column: Column) -> Column:
+    kind = AS_TEXT.get(column.data_type)
+    return replace(column, crosses=True, max_bytes=kind[1] if kind else column.max_bytes)
+
+
+def counterpart(column: Column, target: ServerVersion) -> Column:
+    """The column that the target gets. Raises NoCounterpartError."""
+    found = of_the_same_values(column, target)
+    if found.collation:
+        found = replace(found, collation=collation_there(found.collation, target))
+    # MariaDB has no NOT NULL generated columns.
+    nullable = column.nullable or (column.generated and target.flavor is Flavor.MARIADB)
+    return replace(found, nullable=nullable)
+
+
+def of_the_same_values(column: Column, target: ServerVersion) -> Column:
+    """The column with the target's type, still with the source's collation. Raises NoCounterpartError."""
+    kind = column.data_type
+    if kind == "json" and target.flavor is Flavor.MARIADB:
+        as_text = replace(column, data_type="longtext", column_type="longtext")
+        return replace(as_text, charset="utf8mb4", collation="utf8mb4_bin")
+    if kind in AS_TEXT and target.flavor is Flavor.MYSQL:
+        name, length = AS_TEXT[kind]
+        as_text = replace(column, data_type=name, column_type=f"{name}({length})")
+        return replace(as_text, charset="ascii", collation="ascii_general_ci")
+    if kind not in _SAME | _CHOICES:
+        raise NoCounterpartError(
+            f"the column {column.name} has the type {column.column_type}, which is not moved to {target.flavor.value}: "
+            "leave its table out with tables.exclude"
+        )
+    if column.charset == "gb18030":
+        raise NoCounterpartError(
+            f"the column {column.name} has the character set gb18030, which MariaDB lacks: convert it to utf8mb4 on "
+            "the source, or leave its table out with tables.exclude"
+        )
+    return replace(column, column_type=_COMPRESSED.sub("", column.column_type))
+
+
+def collation_there(name: str, target: ServerVersion) -> str:
+    """The target's collation for a column that is in no UNIQUE index. Raises NoCounterpartError."""
+    plain = plain_collation(name)
+    found = _on_mariadb(plain) if target.flavor is Flavor.MARIADB else _on_mysql(plain)
+    if found is None:
+        raise NoCounterpartError(
+            f"the collation {name} has no counterpart on {target.flavor.value}: choose another one for it on the "
+            "source, or create the table on the target yourself"
+        )
+    return found
+
+
+def _on_mariadb(name: str) -> str | None:
+    return _TO_MARIADB.get(name, None if "_0900_" in name or name.endswith("_tolower_ci") else name)
+
+
+def _on_mysql(name: str) -> str | None:
+    if found := _UCA_1400.fullmatch(name):
+        charset, accents, case = found.groups()
+        if charset != "utf8mb4":
+            return f"{charset}_unicode_520_ci" if case == "ci" else f"{charset}_bin"
+        return f"utf8mb4_0900_{accents}_ci" if case == "ci" else "utf8mb4_0900_as_cs"
+    if name == "utf8mb4_nopad_bin":
+        return "utf8mb4_0900_bin"
+    if _NOPAD.match(name):
+        return name.replace("_nopad_", "_")
+    only_there = ("_uca1400_", "_croatian_mysql561_", "_myanmar_", "_thai_520_", "_general1400_")
+    return None if any(part in name for part in only_there) else name
+
+
+def compares_alike(collation: str | None) -> bool:
+    """Whether a column of this collation has the same equal values, in the same order, on both families."""
+    name = plain_collation(collation)
+    if not name:
+        return True
+    if name.startswith(_UNICODE):
+        return _ALIKE_OF_UNICODE.fullmatch(name) is not None
+    return "nopad" not in name and "uca1400" not in name and name not in _UNALIKE
+
+
+def key_problems(table: Table, unique: Iterable[str]) -> Iterator[str]:
+    """Why rows that are different on one family might not be on the other. ``unique``: names, in lower case, of
+    columns in UNIQUE indexes.
+    """
+    keys = {column.name.lower() for column in table.key.columns}
+    keys |= {column.name.lower() for key in table.other_keys for column in key.columns}
+    names = keys | set(unique)
+    for column in table.columns:
+        if column.name.lower() not in names:
+            continue
+        if column.generated:
+            yield f"the column {column.name} is in a UNIQUE index, and the target's functions compute it"
+        elif column.data_type not in _CHOICES and not compares_alike(column.collation):  # those compare by number
+            yield (
+                f"the column {column.name} is in a UNIQUE index with the collation {column.collation}, by which the "
+                f"families compare differently: give it {column.charset}_bin or {column.charset}_unicode_520_ci on "
+                "the source"
+            )
+        elif column.data_type in AS_TEXT and column.name.lower() in keys:
+            yield (
+                f"the column {column.name} is the key, and the order of {column.data_type} is not that of its text: "
+                "make it CHAR on the source, or leave its table out with tables.exclude"
+            )

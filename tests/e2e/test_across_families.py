@@ -1,0 +1,19 @@
+"""A move from MySQL to MariaDB and back: every type that both have, writers, a kill, an automatic cutover.
+
+One direction runs with each ``make test``; ``tests/versions`` has both, and other releases.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from hack.servers import Family
+from tests.conftest import ServerFactory
+from tests.support.across import move_across
+from tests.support.servers import Pair
+
+
+@pytest.mark.parametrize("source", ["mariadb"])
+def test_a_move_to_the_other_family(make_server: ServerFactory, tmp_path: Path, source: str) -> None:
+    target = {"mysql": "mariadb", "mariadb": "mysql"}[source]
+    move_across(Pair(make_server(Family(source)), make_server(Family(target))), tmp_path)

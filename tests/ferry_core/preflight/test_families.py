@@ -1,0 +1,77 @@
+"""Between MySQL and MariaDB each table moves whole or is refused by name."""
+
+import pytest
+
+from ferry_core.preflight import Status
+from tests.support.preflight import check, told
+from tests.support.servers import Pair, Server
+
+Ends = tuple[Server, Server]
+
+
+@pytest.fixture(params=["mysql", "mariadb"])
+def ends(request: pytest.FixtureRequest, mysql_pair: Pair, mariadb_pair: Pair) -> Ends:
+    """Source and target; the parameter is the source's family."""
+    pairs = (mysql_pair, mariadb_pair) if request.param == "mysql" else (mariadb_pair, mysql_pair)
+    return pairs[0].source, pairs[1].target
+
+
+PLAIN = (
+    "id INT PRIMARY KEY, w VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci UNIQUE, d DOUBLE, j JSON"
+)
+
+
+def test_a_table_that_both_can_hold(ends: Ends, schema: str) -> None:
+    source, target = ends
+    source.execute(f"CREATE TABLE `{schema}`.t ({PLAIN})")
+    results = check(source, target, schema)
+    assert not told(results)
+    assert [one.status for one in results if one.name == "definitions tried"] == [Status.PASSED]
+
+
+def test_what_has_no_counterpart_is_named(ends: Ends, schema: str) -> None:
+    source, target = ends
+    own = {"MySQL": "w VARCHAR(20) COLLATE utf8mb4_0900_ai_ci", "MariaDB": "w UUID"}[source.flavor.value]
+    other = {"MySQL": "v VECTOR(3)", "MariaDB": "v INT DEFAULT (NEXT VALUE FOR q)"}[source.flavor.value]
+    sequence = ["CREATE SEQUENCE q"] if source.flavor.value == "MariaDB" else []
+    source.execute(
+        f"USE `{schema}`",
+        *sequence,
+        f"CREATE TABLE one ({own} PRIMARY KEY)",
+        f"CREATE TABLE two (id INT PRIMARY KEY, {other})",
+    )
+    failed = [one for one in check(source, target, schema) if one.status is Status.FAILED]
+    assert {one.reason.value for one in failed} == {"FamiliesDiffer"}
+    text = "\n".join(one.message for one in failed)
+    assert f"{schema}.one cannot be moved" in text
+    assert "the column w is" in text
+    assert f"{schema}.two cannot be moved" in text
+    assert "the column v" in text
+
+
+def test_a_table_made_by_hand(ends: Ends, schema: str) -> None:
+    """Taken if it holds the values: other DEFAULTs and collations outside of keys do not matter."""
+    source, target = ends
+    there = {"MySQL": "LONGTEXT CHARACTER SET utf8mb4", "MariaDB": "LONGTEXT CHARACTER SET utf8mb4"}[
+        source.flavor.value
+    ]
+    source.execute(f"CREATE TABLE `{schema}`.good ({PLAIN})", f"CREATE TABLE `{schema}`.bad ({PLAIN})")
+    target.execute(
+        f"CREATE DATABASE `{schema}`",
+        f"CREATE TABLE `{schema}`.good ({PLAIN.replace('JSON', there)})",
+        f"CREATE TABLE `{schema}`.bad ({PLAIN.replace('_unicode_520_ci', '_general_ci').replace('JSON', there)})",
+    )
+    try:
+        found = told(check(source, target, schema))
+    finally:
+        target.drop_schemas(schema)
+    assert found.keys() == {"TargetTableDiffers"}
+    assert f"{schema}.bad differs" in found["TargetTableDiffers"]
+    assert "the unique column w has the collation utf8mb4_general_ci" in found["TargetTableDiffers"]
+
+
+def test_views_are_not_translated(ends: Ends, schema: str) -> None:
+    source, target = ends
+    source.execute(f"CREATE TABLE `{schema}`.t ({PLAIN})", f"CREATE VIEW `{schema}`.v AS SELECT 1 AS one")
+    found = told(check(source, target, schema, schema={"objects": {"views": "Create"}}))
+    assert "view are not translated" in found["FamiliesDiffer"]
