@@ -15,7 +15,7 @@ from ferry_core.mysql.version import ServerVersion
 from ferry_core.preflight.facts import decoded
 from ferry_core.schema.drop import takes_no_row
 from ferry_core.tables.alike import plain_collation, plain_type
-from ferry_core.tables.families import of_the_same_values
+from ferry_core.tables.families import of_the_same_values, tells_apart
 from ferry_core.tables.members import spelled_type
 from ferry_core.tables.table import Table, TableName
 
@@ -71,13 +71,17 @@ def structures(session: Session, names: Collection[TableName]) -> dict[TableName
     return found
 
 
-def of_other_family(table: Table, source: Structure, target: ServerVersion) -> Structure:
+def of_other_family(table: Table, source: Structure, target: Structure, version: ServerVersion) -> Structure:
     """What the source's table is on a target of the other family. Raises NoCounterpartError."""
     columns = {}
+    keys = {column.name for column in table.key.columns}
     for column in table.columns:
-        there, here = of_the_same_values(column, target), source.columns.get(column.name.lower())
+        there, here = of_the_same_values(column, version), source.columns.get(column.name.lower())
         if here is not None:  # otherwise dropped since: the run reads definitions again before its first row
             kind, collation = plain_type(there.column_type), plain_collation(there.collation)
+            found = target.columns.get(column.name.lower())
+            if found is not None and column.name not in keys and tells_apart(found.collation, collation):
+                collation = found.collation
             columns[column.name.lower()] = replace(here, type=kind, collation=collation)
     valid = {f"json_valid({identifier(column.name)})" for column in table.columns if column.data_type == "json"}
     return plainly(replace(source, columns=columns, checks=source.checks | valid))

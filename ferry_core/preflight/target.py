@@ -180,7 +180,7 @@ def unlike_tables(context: PreflightContext) -> Iterator[tuple[Table, list[str]]
             continue  # dropped since: the run reads definitions again before its first row
         if context.crosses:
             try:
-                here, there = of_other_family(table, here, context.target.version), plainly(there)
+                here, there = of_other_family(table, here, there, context.target.version), plainly(there)
             except NoCounterpartError as problem:
                 yield table, [str(problem)]
                 continue

@@ -7,7 +7,7 @@ families (tests/versions compares them).
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from ferry_core.mysql.flavor import Flavor
@@ -134,26 +134,46 @@ def compares_alike(collation: str | None) -> bool:
     return "nopad" not in name and "uca1400" not in name and name not in _UNALIKE
 
 
-def key_problems(table: Table, unique: Iterable[str]) -> Iterator[str]:
-    """Why rows that are different on one family might not be on the other. ``unique``: names, in lower case, of
-    columns in UNIQUE indexes.
+def tells_apart(there: str | None, here: str | None) -> bool:
+    """Whether values that are equal by the collation ``there`` are also equal by the source's: then a UNIQUE index with
+    it takes every row. True for collations by bytes; they may ignore trailing spaces where the source's does.
     """
-    keys = {column.name.lower() for column in table.key.columns}
-    keys |= {column.name.lower() for key in table.other_keys for column in key.columns}
-    names = keys | set(unique)
+    name, source = plain_collation(there), plain_collation(here)
+    if name.partition("_")[0] != source.partition("_")[0]:
+        return False
+    pads = "_0900_" not in source and "_nopad_" not in source
+    return name == "utf8mb4_0900_bin" or name.endswith("_nopad_bin") or (pads and name.endswith("_bin"))
+
+
+def key_problems(
+    table: Table, unique: Collection[str], related: Collection[str], there: Mapping[str, str | None]
+) -> Iterator[str]:
+    """Why rows that are different on one family might not be on the other. Names are in lower case. ``unique``: columns
+    of UNIQUE indexes; ``related``: of foreign keys; ``there``: collations of a table that the target has already.
+    """
+    keys = {column.name.lower() for key in (table.key, *table.other_keys) for column in key.columns}
     for column in table.columns:
-        if column.name.lower() not in names:
+        name = column.name.lower()
+        if name not in keys | set(unique) | set(related):
             continue
         if column.generated:
-            yield f"the column {column.name} is in a UNIQUE index, and the target's functions compute it"
-        elif column.data_type not in _CHOICES and not compares_alike(column.collation):  # those compare by number
-            yield (
-                f"the column {column.name} is in a UNIQUE index with the collation {column.collation}, by which the "
-                f"families compare differently: give it {column.charset}_bin or {column.charset}_unicode_520_ci on "
-                "the source"
-            )
-        elif column.data_type in AS_TEXT and column.name.lower() in keys:
+            yield f"the column {column.name} is in a UNIQUE index or foreign key, and the target computes it"
+        elif column.data_type in AS_TEXT and name in keys:
             yield (
                 f"the column {column.name} is the key, and the order of {column.data_type} is not that of its text: "
                 "make it CHAR on the source, or leave its table out with tables.exclude"
+            )
+        elif column.data_type in _CHOICES or compares_alike(column.collation):  # the former compare by number
+            continue
+        elif name in keys | set(related):
+            yield (
+                f"the column {column.name} is in a key with the collation {column.collation}, by which the families "
+                f"compare differently: give it {column.charset}_bin or {column.charset}_unicode_520_ci on the source"
+            )
+        elif not tells_apart(there.get(name), column.collation):
+            yield (
+                f"the column {column.name} is in a UNIQUE index with the collation {column.collation}, by which the "
+                f"families compare differently: give it {column.charset}_bin or {column.charset}_unicode_520_ci on "
+                "the source, or create the table on the target yourself, with a collation there that compares bytes "
+                "(MariaDB: utf8mb4_nopad_bin, MySQL: utf8mb4_0900_bin)"
             )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ferry_core.mysql.flavor import Flavor
 from ferry_core.preflight import Status
 from tests.support.preflight import check, told
 from tests.support.servers import Pair, Server
@@ -68,6 +69,24 @@ def test_a_table_made_by_hand(ends: Ends, schema: str) -> None:
     assert found.keys() == {"TargetTableDiffers"}
     assert f"{schema}.bad differs" in found["TargetTableDiffers"]
     assert "the unique column w has the collation utf8mb4_general_ci" in found["TargetTableDiffers"]
+
+
+def test_a_unique_index_by_bytes_made_by_hand(ends: Ends, schema: str) -> None:
+    source, target = ends
+    ours, theirs = ("utf8mb4_0900_ai_ci", "utf8mb4_nopad_bin")
+    if source.flavor is Flavor.MARIADB:
+        ours, theirs = ("utf8mb4_uca1400_ai_ci", "utf8mb4_0900_bin")
+    table = PLAIN.replace("utf8mb4_unicode_520_ci", ours)
+    source.execute(f"CREATE TABLE `{schema}`.t ({table})")
+    assert "create the table on the target yourself" in told(check(source, target, schema))["FamiliesDiffer"]
+    target.execute(
+        f"CREATE DATABASE `{schema}`",
+        f"CREATE TABLE `{schema}`.t ({table.replace(ours, theirs).replace('JSON', 'LONGTEXT CHARACTER SET utf8mb4')})",
+    )
+    try:
+        assert not told(check(source, target, schema))
+    finally:
+        target.drop_schemas(schema)
 
 
 def test_views_are_not_translated(ends: Ends, schema: str) -> None:

@@ -10,7 +10,14 @@ from ferry_core.mysql.version import ServerVersion
 from ferry_core.schema.definition import Definition, parse
 from ferry_core.schema.tokens import tokens_of
 from ferry_core.schema.translate import translated
-from ferry_core.tables.families import NoCounterpartError, collation_there, compares_alike, counterpart, key_problems
+from ferry_core.tables.families import (
+    NoCounterpartError,
+    collation_there,
+    compares_alike,
+    counterpart,
+    key_problems,
+    tells_apart,
+)
 from ferry_core.tables.table import Column, Key, Table, TableName
 
 MYSQL, MARIADB = ServerVersion("9.7.0"), ServerVersion("10.11.14-MariaDB")
@@ -170,8 +177,23 @@ def test_keys_need_a_collation_that_compares_alike() -> None:
     key, other = column("k", "uuid"), column("u", "varchar(9)", "utf8mb4_0900_ai_ci")
     made_of, free = column("g", "int", generated=True), column("f", "varchar(9)", "utf8mb4_0900_ai_ci")
     table = Table(NAME, NAME, (key, other, made_of, free), Key("PRIMARY", (key,)), None, True, 0, 0)
-    problems = list(key_problems(table, {"u", "g"}))
+    problems = list(key_problems(table, {"u", "g"}, (), {}))
     assert [re.match(r"the column (\w)", problem)[1] for problem in problems] == ["k", "u", "g"]  # type: ignore[index]
+
+
+def test_a_unique_index_by_bytes_takes_every_row() -> None:
+    assert tells_apart("utf8mb4_nopad_bin", "utf8mb4_0900_ai_ci")
+    assert tells_apart("utf8mb4_0900_bin", "utf8mb4_uca1400_ai_ci")
+    assert tells_apart("utf8mb4_bin", "utf8mb4_uca1400_ai_ci")
+    assert not tells_apart("utf8mb4_bin", "utf8mb4_0900_ai_ci"), "it ignores trailing spaces, the source's does not"
+    assert not tells_apart("latin1_nopad_bin", "utf8mb4_0900_ai_ci")
+    assert not tells_apart(None, "utf8mb4_0900_ai_ci")
+    unique = column("u", "varchar(9)", "utf8mb4_0900_ai_ci")
+    table = Table(NAME, NAME, (column("k", "int"), unique), Key("PRIMARY", (column("k", "int"),)), None, True, 0, 0)
+    there = {"u": "utf8mb4_nopad_bin"}
+    assert list(key_problems(table, {"u"}, (), there)) == []
+    assert len(list(key_problems(table, {"u"}, (), {}))) == 1
+    assert len(list(key_problems(table, {"u"}, {"u"}, there))) == 1, "foreign keys find rows by it"
 
 
 def test_json_of_mariadb_is_text_and_generated_columns_may_be_null_there() -> None:
