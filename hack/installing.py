@@ -11,6 +11,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+_FETCH_SECONDS = 600
+"""The largest archive has 553 MB. Without a network Maven would wait for half an hour."""
+
 
 class Unavailable(Exception):
     """Something cannot be installed on this machine; the message says why."""
@@ -34,8 +37,8 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
-def run(*command: str, stdin: str | None = None) -> str:
-    """Output of ``command``; the error contains its last lines."""
+def run(*command: str, stdin: str | None = None, seconds: float | None = None) -> str:
+    """Output of ``command``, which may take that long; the error contains its last lines."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(
@@ -46,8 +49,9 @@ def run(*command: str, stdin: str | None = None) -> str:
             text=True,
             check=False,
             env=environment,
+            timeout=seconds,
         )
-    except OSError as error:
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{command[0]}: {error}") from error
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-15:])
@@ -104,6 +108,7 @@ def maven(artifact: str, folder: Path) -> Path:
     if not shutil.which("mvn"):
         apt_install("maven")
     copy = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
-    run("mvn", "--quiet", "--batch-mode", copy, f"-Dartifact={artifact}", f"-DoutputDirectory={folder}")
+    what = (f"-Dartifact={artifact}", f"-DoutputDirectory={folder}")
+    run("mvn", "--quiet", "--batch-mode", copy, *what, seconds=_FETCH_SECONDS)
     (found,) = folder.iterdir()
     return found

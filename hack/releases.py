@@ -160,6 +160,11 @@ _INSTALLATIONS: dict[Release, Installation] = {
 }
 
 
+def is_from_maven(release: Release) -> bool:
+    """Whether it comes as an archive of Maven instead of from Debian."""
+    return isinstance(_INSTALLATIONS[release], MavenArchive)
+
+
 def _server(release: Release) -> str:
     return "mysqld" if release.family is Family.MYSQL else "mariadbd"
 

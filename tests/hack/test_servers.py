@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hack import servers
+from hack import installing, servers
 from hack.families import render_flag
-from hack.installing import locked
 from hack.servers import Family
 from tests.support.servers import refuse_family
 from tests.support.waits import PATIENCE_SECONDS
@@ -51,7 +50,7 @@ def test_the_next_process_ends_the_servers_of_a_killed_one() -> None:
         servers.sweep()
         assert name in {instance.name for instance in servers.instances()}
         server = servers.ProcessId.of(int(pid))
-        with locked("instances"):  # or another test session that starts a server would be the next one
+        with installing.locked("instances"):  # or another test session that starts a server would be the next one
             orphaned.kill()
             orphaned.wait()
             assert server is not None
@@ -115,3 +114,8 @@ def test_flags_are_rendered() -> None:
     assert render_flag("local_infile", False) == "--local-infile=OFF"
     assert render_flag("log_bin", False) == "--skip-log-bin"
     assert render_flag("skip_networking", "") == "--skip-networking"
+
+
+def test_a_command_that_takes_too_long_makes_its_program_unavailable() -> None:
+    with pytest.raises(installing.Unavailable, match=r"sleep: .*timed out"):
+        installing.run("sleep", "60", seconds=0.1)

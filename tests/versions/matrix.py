@@ -8,7 +8,9 @@ from pathlib import Path
 STOCK = " without GTIDs"
 
 MYSQL = (
+    ("mysql-5.7.22", "mysql-8.0.33"),
     ("mysql-5.7.22", "mysql-9.7"),
+    ("mysql-5.7.22 without GTIDs", "mysql-8.0.33"),
     ("mysql-8.0.15", "mysql-8.0.33"),
     ("mysql-8.0.15", "mysql-9.7"),
     ("mysql-8.0.15 without GTIDs", "mysql-9.7"),
@@ -41,6 +43,9 @@ ACROSS = (
 )
 """Moved by ``test_across``."""
 MOVES = (*MYSQL, *MARIADB)
+
+CHEAP = (("mysql-8.0.33", "mysql-9.7"), ("mariadb-11.8", "mariadb-10.11"))
+"""Those that ``make test`` tries too, one a commit, by turns (tests/e2e/test_between_releases.py)."""
 
 CASCADES = (
     ("mysql-5.7.22", "mysql-9.7"),
