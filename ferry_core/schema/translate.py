@@ -4,9 +4,9 @@ What means the same under another name is renamed. Column by column the rest is 
 storage and statistics, which one family has and no row depends on, are left out.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.version import ServerVersion
@@ -55,9 +55,17 @@ def _plainly(text: str, target: ServerVersion) -> str:
     """
     if target.flavor is Flavor.MYSQL:
         return text
-    tokens = tokens_of(text)
-    pairs = itertools.pairwise(tokens)
-    return _edited(text, [(a.start, a.end, "") for a, b in pairs if a.word == "_UTF8MB4" and b.kind == "string"])
+    edits: list[Edit] = []
+    for introducer, literal in pairwise(tokens_of(text)):
+        if literal.kind != "string" or not introducer.word.startswith("_"):
+            continue
+        if introducer.word == "_UTF8MB4":
+            edits.append((introducer.start, introducer.end, ""))
+        elif "\\" in literal.raw:
+            raise NoCounterpartError(
+                f"MariaDB would misread the literal {introducer.raw}{literal.raw}: write it in utf8mb4 on the source"
+            )
+    return _edited(text, edits)
 
 
 def _edited(text: str, edits: Sequence[Edit]) -> str:
@@ -183,7 +191,7 @@ def _text(tokens: Sequence[Token], at: int, last: Token) -> str:
 
 def _index(text: str, tokens: Sequence[Token], target: ServerVersion) -> str:
     name = next((token.text for token in tokens if token.kind == "name"), "PRIMARY")
-    pairs = list(itertools.pairwise(tokens))
+    pairs = list(pairwise(tokens))
     if any((one.is_mark("(") and two.is_mark("(")) or (one.is_mark(",") and two.is_mark("(")) for one, two in pairs):
         raise NoCounterpartError(
             f"the index {name} is over an expression, which MariaDB lacks: make that a generated column on the source, "

@@ -20,6 +20,9 @@ def move_across(pair: Pair, folder: Path, schema: str = "across") -> None:
         pair.source.execute(all_types.ddl(pair.family, schema, name, left_out))
         pair.source.execute(*all_types.rows(pair.family, schema, name, shift=shift, left_out=left_out))
     pair.source.execute(
+        f"CREATE TABLE {schema}.counted (id INT AUTO_INCREMENT PRIMARY KEY, v INT)",
+        f"INSERT INTO {schema}.counted (v) VALUES (1), (2), (3)",
+        f"DELETE FROM {schema}.counted WHERE id = 3",
         f"CREATE TABLE {schema}.without_key (j JSON, d DOUBLE, at TIMESTAMP NULL)",
         f"INSERT INTO {schema}.without_key VALUES ('[1]', 1e20, NULL), ('[1]', 1e20, NULL), (NULL, 1e-7, NOW())",
     )
@@ -30,3 +33,5 @@ def move_across(pair: Pair, folder: Path, schema: str = "across") -> None:
         moving.ferry.start()
         pair.source.execute(*all_types.updates(pair.family, schema, "later", shift=2, left_out=left_out))
         moving.finish(writers=writers)
+    pair.target.execute(f"INSERT INTO {schema}.counted (v) VALUES (4)")
+    assert pair.target.value(f"SELECT id FROM {schema}.counted WHERE v = 4") == 4, "no id is given twice"

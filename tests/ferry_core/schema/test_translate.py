@@ -119,6 +119,7 @@ def test_options(options: str, to: ServerVersion, expected: str) -> None:
         ("`a` bigint DEFAULT nextval(`s`.`q`)", column("a", "bigint"), MYSQL, "column a takes its DEFAULT from a seq"),
         ("`a` int, KEY `k` ((`a` + 1))", column("a", "int"), MARIADB, "index k is over an expression"),
         ("`a` int, UNIQUE KEY `k` (`a`, `p` WITHOUT OVERLAPS)", column("a", "int"), MYSQL, "WITHOUT OVERLAPS"),
+        (r"`a` int, CHECK ((`a` > _latin1'\\'))", column("a", "int"), MARIADB, "MariaDB would misread the literal"),
         ("`a` int, PERIOD FOR `p` (`b`, `c`)", column("a", "int"), MYSQL, "PERIOD"),
         ("`a` int, VECTOR KEY `k` (`a`)", column("a", "int"), MYSQL, "VECTOR index"),
     ],

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from ferry_core.api.selection import Tables
+from ferry_core.tables.discovery import discover
 from ferry_core.tables.families import crossing
 from ferry_core.verify.narrow import check_keys
+from tests.support.schemas import OF_ONE_FAMILY, create_odd_tables, odd_tables
 from tests.support.servers import Pair
 from tests.support.table_pair import TablePair
 
@@ -40,6 +43,19 @@ def test_numbers_have_one_spelling(across: TablePair, kind: str, form: str, size
     for name in ("t", "k"):
         table = crossing(across.table(name))
         assert check_keys(table, across.keys(table), across.plain, across.target) == []
+
+
+def test_rows_of_every_kind_of_key_are_paired(across: TablePair) -> None:
+    tables = [table for table in odd_tables(across.pair.family) if table.name not in OF_ONE_FAMILY]
+    for server in (across.pair.source, across.pair.target):
+        rows = create_odd_tables(server, across.schema, tables, seed=1, share=0.05)
+    paired = 0
+    for table in map(crossing, discover(across.control, Tables(include=[f"{across.schema}.*"]))):
+        keys = across.keys(table)
+        assert keys == across.keys(table, across.target), table.id
+        assert check_keys(table, keys, across.plain, across.target) == [], table.id
+        paired += len(keys)
+    assert paired == rows
 
 
 @pytest.mark.parametrize(
