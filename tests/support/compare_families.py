@@ -69,8 +69,12 @@ def _outline(side: _Side) -> set[tuple[object, ...]]:
         (side.schema, side.name),
     )
     charsets = {"json": "utf8mb4", "uuid": "ascii", "inet6": "ascii", "inet4": "ascii"}
+    renamed = {"utf8": "utf8mb3"}
     return {
-        *((name, _FROM.get(kind, kind), charsets.get(kind, charset), *rest) for name, kind, charset, *rest in columns),
+        *(
+            (name, _FROM.get(kind, kind), charsets.get(kind, renamed.get(charset, charset)), *rest)
+            for name, kind, charset, *rest in columns
+        ),
         *indexes,
     }
 
