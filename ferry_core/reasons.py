@@ -99,7 +99,6 @@ class Reason(StrEnum):
     MISSING_FIELD = "MissingField"
     INVALID_FIELD = "InvalidField"
     RULE_VIOLATED = "RuleViolated"
-    NOT_BUILT_YET = "NotBuiltYet"
     NEEDS_RESTART = "NeedsRestart"
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"

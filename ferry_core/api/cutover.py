@@ -122,7 +122,7 @@ class Cutover(Model):
     """
     source_lock: Annotated[SourceLockMode, Field(strict=False)] = SourceLockMode.READ_ONLY
     """How writes on the source are stopped. ReadOnly: super_read_only (MariaDB: read_only). LockTables: READ locks on
-    the selected tables; not supported yet. Webhook: your own calls. None: you have stopped writes yourself.
+    the selected tables, until watchFor is over. Webhook: your own calls. None: you have stopped writes yourself.
     """
     webhooks: Webhooks | None = None
     """Calls for sourceLock Webhook."""

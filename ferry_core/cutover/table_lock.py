@@ -14,27 +14,27 @@ an error: it ends as the victim of a deadlock (1213).
 Measured on both families: LOCK TABLES waits for open transactions that have changed one of the tables, until they are
 visible and in the binlog; for prepared XA transactions; and for DDL. It takes the tables' locks one after another, so
 writers of the first ones queue while it waits for the last. Writes through views and triggers wait too. A session keeps
-its advisory locks. A MyISAM or Aria table of MariaDB cannot be locked like this: a writer that waits keeps new readers
-out, those of the run too. As with ``source_lock``, the session takes a named lock first, by which a successor ends it.
+its advisory locks. Tables of MyISAM and Aria cannot be locked like this, and preflight refuses them: a writer that
+waits keeps out new readers on MariaDB, and on both families LOCK TABLES ... READ, by which the run reads such tables.
+As with ``source_lock``, the session takes a named lock first, by which a successor ends it.
 """
 
 import logging
 import math
 import threading
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from ferry_core.cutover.killing import Killer, end_connections
+from ferry_core.cutover.killing import LOOK_SECONDS, Killer, end_connections
 from ferry_core.cutover.lock_sessions import LockSessions
 from ferry_core.cutover.source_lock import LOCK_KIND, Check, Released
 from ferry_core.cutover.write_block import WriteBlock
-from ferry_core.errors import FerryError, LockConflict, RetriableError
+from ferry_core.errors import FerryError, RetriableError
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.processes import processes
+from ferry_core.mysql.processes import Process, processes
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import TableName
-from ferry_core.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ LOCK_TABLES = "LockTables"
 SILENT_SECONDS = 5
 """How much longer than the deadline the server waits for a ping."""
 PING_SECONDS = 1.0
+WRITE_SECONDS = 5.0
+"""How long statements that waited for the lock may take until they have ended, so that their rows are named."""
 _WAITING = ("Waiting for table metadata lock", "Waiting for table level lock")
 
 
@@ -89,11 +91,6 @@ class TableLock:
             except FerryError as error:
                 self._undo(error)
                 raise killer.failure(error, self._where) from error
-            try:
-                self._refuse_delayed(control)
-            except LockConflict:
-                self.unlock()
-                raise
         self._over.clear()
         threading.Thread(target=self._ping, args=(session,), name="table-lock", daemon=True).start()
 
@@ -103,18 +100,7 @@ class TableLock:
 
     def held(self) -> bool:
         session = self._session
-        if session is None or not self._answers(session):
-            return False
-        with self._using:
-            self._refuse_delayed(session)  # the lock does not keep the server from acknowledging more of them
-        return True
-
-    def _refuse_delayed(self, session: Session) -> None:
-        if delayed := _delayed_rows(session):
-            raise LockConflict(
-                Reason.SOURCE_LOCK_TIMEOUT,
-                f"{self._where}: {counted(delayed, 'row')} of INSERT DELAYED are acknowledged and not written yet",
-            )
+        return session is not None and self._answers(session)
 
     def open_xa_writers(self, session: Session) -> list[str]:  # noqa: ARG002 - the protocol's
         """The lock has waited for those that have changed a selected table, and the others cannot any more."""
@@ -148,13 +134,29 @@ class TableLock:
         try:
             try:
                 with self._using:  # this session is open, also if waiting writers use up all connections
-                    return _waiting(session)
+                    waiting = _waiting(session)
             except FerryError as error:
                 log.warning("%s: the session that locks the tables does not tell who waits: %s", self._where, error)
                 with self._sessions.open() as fresh:
-                    return _waiting(fresh)
+                    waiting = _waiting(fresh)
         finally:
             self.end()
+        if waiting:
+            self._let_write(waiting)
+        return [_told(process) for process in waiting]
+
+    def _let_write(self, waiting: Sequence[Process]) -> None:
+        """Wait until their statements have ended, so that the rows that they write are in the binlog and named, too."""
+        statements = {(process.ident, process.statement) for process in waiting}
+        end = time.monotonic() + WRITE_SECONDS
+        try:
+            with self._sessions.open() as session:
+                while time.monotonic() < end:
+                    if not any((process.ident, process.statement) in statements for process in processes(session)):
+                        return
+                    threading.Event().wait(LOOK_SECONDS)
+        except FerryError as error:
+            log.warning("%s: it is not known whether what waited for the lock has ended: %s", self._where, error)
 
     def end(self) -> None:
         """The server unlocks the tables of a session that ends."""
@@ -207,20 +209,10 @@ class TableLock:
         return self._sessions.where
 
 
-def _waiting(session: Session) -> list[str]:
-    waiting = [
-        f"connection {process.ident} ({process.user}@{process.host}, {process.statement.split()[0][:20]} "
-        f"for {process.seconds} s)"
-        for process in processes(session)
-        if process.state.startswith(_WAITING) and process.statement.strip()
-    ]
-    if delayed := _delayed_rows(session):
-        waiting.append(f"{counted(delayed, 'row')} of INSERT DELAYED")
-    return waiting
+def _waiting(session: Session) -> list[Process]:
+    return [one for one in processes(session) if one.state.startswith(_WAITING) and one.statement.strip()]
 
 
-def _delayed_rows(session: Session) -> int:
-    """Rows that MariaDB's INSERT DELAYED has acknowledged: the lock keeps them from the table, and its end does not."""
-    if session.flavor is Flavor.MYSQL:
-        return 0
-    return sum(int(row[1] or 0) for row in session.query("SHOW GLOBAL STATUS LIKE 'Not_flushed_delayed_rows'"))
+def _told(process: Process) -> str:
+    statement = process.statement.split()[0][:20]
+    return f"connection {process.ident} ({process.user}@{process.host}, {statement} for {process.seconds} s)"

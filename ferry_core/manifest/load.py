@@ -12,9 +12,9 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from ferry_core.api.cutover import TokenRef
+from ferry_core.api.notices import notices
 from ferry_core.api.servers import CredentialsRef, Server, Tls
 from ferry_core.api.spec import Ferry, token_refs
-from ferry_core.api.unsupported import notices, refuse_unsupported
 from ferry_core.errors import ConfigError, ServerRole
 from ferry_core.manifest.documents import Document, read_documents
 from ferry_core.manifest.secrets import SecretStore
@@ -55,14 +55,12 @@ class LoadedFerry:
 def load(files: Sequence[Path], secrets_dir: Path | None = None, *, to_run: bool = True) -> LoadedFerry:
     """The one Ferry in ``files``, with the Secrets that it names from the files or from ``secrets_dir/<secret>/<key>``.
 
-    ``to_run`` False is for ending a Ferry: a field that only a run needs must not prevent that.
+    ``to_run`` False is for ending a Ferry: a Secret that only a run needs must not prevent that.
     """
     if secrets_dir is not None and not secrets_dir.is_dir():
         raise ConfigError(Reason.SECRET_NOT_FOUND, f"--secrets-dir {secrets_dir} is not a folder; check the path")
     documents = [document for file in files for document in read_documents(file)]
     ferry = _validated(_the_ferry(documents, files))
-    if to_run:
-        refuse_unsupported(ferry)
     secrets = _secrets(documents, ferry, secrets_dir)
     source, target = _endpoints(ferry, secrets)
     if to_run:

@@ -119,6 +119,19 @@ def _way_out(context: PreflightContext) -> str:
     return "set gtid_mode = ON before the copy begins" if context.reads_lock else "ALTER TABLE ... ENGINE=InnoDB"
 
 
+def _lockable(context: PreflightContext) -> Iterator[Finding]:
+    """The run reads such a table in ways that wait behind a write that waits for the lock (measured)."""
+    tables = [one for one in context.tables if one.engine in SUPPORTED_ENGINES and not one.transactional]
+    if context.locks_source_tables and tables:
+        yield failed(
+            Reason.UNSUPPORTED_TABLE,
+            f"{context.source_facts.where}: {_names(tables)} have no transactions (MyISAM, Aria), so reads of the run "
+            "would wait behind writes that wait for the lock of cutover.sourceLock: LockTables; use ReadOnly, Webhook "
+            "or None, ALTER TABLE ... ENGINE=InnoDB on the source, or leave them out with tables.exclude",
+            with_dependants(context, tables),
+        )
+
+
 def _target_engines(context: PreflightContext) -> Iterator[Finding]:
     """Engines that tables would be created with on the target, which may lack them."""
     if not context.creates_tables:
@@ -190,6 +203,7 @@ CHECKS = (
     Check("tables without a key", "source", _without_key),
     Check("writes that wait", "source", _blocks_writers),
     Check("keys by rule", "source", _promised),
+    Check("tables that can be locked", "source", _lockable),
     Check("engines there", "target", _target_engines),
     Check("system versioning", "source", _versioned),
     Check("periods", "source", _periods),

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from ferry_core.checkpoint.state import RunState
 from ferry_core.cutover.durable import keep_found
+from ferry_core.cutover.source_lock import LOCK_KIND
+from ferry_core.cutover.table_lock import LOCK_TABLES
 from ferry_core.errors import ConfigError
 from ferry_core.reasons import Reason
 from ferry_core.report.status_reporter import StatusReporter
@@ -12,6 +14,10 @@ from ferry_core.run.late_objects import finish_left, unknown_without_state
 from ferry_core.run.setup import RunContext
 
 UNWATCHED = "; that run ended before the end of cutover.watchFor, so nobody has looked for later writes on the source"
+UNLOCKED = (
+    ", and its tables were unlocked when that run ended; before applications write to the target, `ferry verify` shows "
+    "whether the source has taken any"
+)
 
 
 def finished(context: RunContext, reporter: StatusReporter, stopping: Callable[[], bool]) -> RunState:
@@ -35,4 +41,6 @@ def message(context: RunContext, state: RunState) -> str:
     blocked = state.write_block_milliseconds
     took = "" if blocked is None else f", writes were blocked for {blocked} ms"
     unwatched = "" if state.watched is not False else UNWATCHED
+    if unwatched and context.lease is not None and context.lease.cutover.get(LOCK_KIND) == LOCK_TABLES:
+        unwatched += UNLOCKED
     return f"{context.name} was cut over already{when}{took}: nothing to do{unwatched}"

@@ -26,13 +26,6 @@ def _folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def hold_commit(under_load: FerryUnderLoad) -> None:
-    """Like ``hold_record``, but holds the COMMIT: once it is sent only the target knows the outcome."""
-    under_load.hold_record()
-    under_load.proxy.release(then=b"COMMIT")
-    under_load.proxy.wait_held()
-
-
 def exhausted(status: dict[str, Any]) -> bool:
     return bool(condition(status, "CutOver")["reason"] == "AttemptsExhausted")
 
@@ -305,7 +298,7 @@ def test_a_target_lost_before_the_record_commits_means_no_cutover(pair: Pair, sc
 
 def test_a_record_whose_answer_is_lost_counts_once_it_is_found(pair: Pair, schema: str, folder: Path) -> None:
     with FerryUnderLoad(pair, schema, folder, odd=ODD) as under_load:
-        hold_commit(under_load)
+        under_load.hold_commit()
         under_load.proxy.refuse()  # otherwise the run could end the recording's connection before its COMMIT is read
         under_load.proxy.cut_clients()
         under_load.proxy.release()
@@ -319,7 +312,7 @@ def test_a_record_whose_answer_is_lost_counts_once_it_is_found(pair: Pair, schem
 
 def test_a_record_that_commits_after_the_copiers_death_counts(pair: Pair, schema: str, folder: Path) -> None:
     with FerryUnderLoad(pair, schema, folder, odd=ODD) as under_load:
-        hold_commit(under_load)
+        under_load.hold_commit()
         # if it were running it would end the recording's connection, to be certain that nothing commits
         with under_load.ferry.frozen():
             under_load.proxy.cut_clients()
@@ -335,7 +328,7 @@ def test_a_record_that_commits_after_the_copiers_death_counts(pair: Pair, schema
 
 def test_nobody_unlocks_while_the_outcome_of_the_cutover_is_unknown(pair: Pair, schema: str, folder: Path) -> None:
     with FerryUnderLoad(pair, schema, folder, odd=ODD, cutover={"deadline": "60s"}) as under_load:
-        hold_commit(under_load)
+        under_load.hold_commit()
         under_load.proxy.refuse()
         under_load.proxy.cut_clients()
         status = under_load.ferry.wait_status(lambda now: condition(now, "CutOver")["reason"] == "OwnershipAmbiguous")

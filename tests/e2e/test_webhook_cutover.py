@@ -107,6 +107,31 @@ def test_the_next_start_calls_unlock_for_a_killed_attempt(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("landed", [True, False])
+def test_a_copier_killed_before_the_answer_to_its_last_commit(
+    pair: Pair, schema: str, tmp_path: Path, gate: HookServer, landed: bool
+) -> None:
+    """Only the target knows whether it is cut over, and the next start asks it."""
+    with loaded(pair, schema, tmp_path, gate) as under_load:
+        under_load.hold_commit()
+        under_load.kill_before_answer()
+        if landed:
+            under_load.proxy.release()
+            wait_until(lambda: under_load.phase() == "Completed", "it is recorded")
+            under_load.ferry.start().succeed()
+            assert gate.at("/unlock") == []
+            assert under_load.locked
+            under_load.equal()
+        else:
+            under_load.proxy.cut()
+            under_load.ferry.start().wait_stage("Streaming", "ReadyForCutover")
+            (unlocked,) = gate.at("/unlock")
+            assert unlocked.body["lockId"] == gate.at("/lock")[0].body["lockId"]
+            assert not any(under_load.read_only())
+            under_load.finish()
+
+
+@pytest.mark.slow
 def test_abort_without_a_copier_calls_unlock(pair: Pair, schema: str, tmp_path: Path, gate: HookServer) -> None:
     with loaded(pair, schema, tmp_path, gate) as under_load:
         under_load.hold_record()

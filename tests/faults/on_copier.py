@@ -68,6 +68,23 @@ COPIER = Section(
             ),
         ),
         nothing_to_do(
+            "It is killed in an attempt with LockTables",
+            "CuttingOver: each step up to the COMMIT of the record",
+            "the lock ends with it and writes go on; the next start resumes",
+            tested(
+                "e2e/test_lock_tables.py::test_a_copier_killed_before_the_cutover_is_recorded_leaves_no_lock",
+                "ferry_core/cutover/test_table_lock.py::test_a_statement_that_still_waits_without_its_copier_is_ended",
+            ),
+        ),
+        Cell(
+            "It is killed with LockTables while the record is on its way, or watching",
+            "CuttingOver: recording; watching",
+            Outcome.EXACT,
+            "the lock ends with it; the next start says that the tables were unlocked and nobody has looked for writes",
+            "keep applications from both servers until ferry verify has compared them",
+            tested("e2e/test_lock_tables.py::test_a_copier_killed_once_the_cutover_is_recorded"),
+        ),
+        nothing_to_do(
             "Its lock statement arrives after its death",
             "CuttingOver",
             "the next start ends that statement and allows writes",

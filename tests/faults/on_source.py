@@ -232,6 +232,26 @@ SOURCE = Section(
                 "e2e/test_webhook_cutover.py::test_a_cutover_under_writers",
             ),
         ),
+        Cell(
+            "Statements wait for its tables until the lock ends (LockTables)",
+            "watching after the cutover",
+            Outcome.STOPS,
+            "SourceWrittenAfterCutover with the connections: what they write is on the source only",
+            "end them before cutover.watchFor is over; else repeat their writes on the target",
+            tested("e2e/test_lock_tables.py::test_who_waits_at_the_end_of_the_watch_is_named"),
+            Reason.SOURCE_WRITTEN_AFTER_CUTOVER,
+        ),
+        Cell(
+            "The session that locks its tables is killed (LockTables)",
+            "CuttingOver: writes are stopped",
+            Outcome.EXACT,
+            "the attempt fails; a write of that time is streamed",
+            "nothing; the next attempt begins by itself",
+            tested(
+                "e2e/test_lock_tables.py::test_a_lock_whose_session_is_killed_fails_the_attempt",
+                "ferry_core/cutover/test_table_lock.py::test_a_session_that_is_killed_is_noticed",
+            ),
+        ),
         nothing_to_do(
             "Its binlog is rotated",
             "any phase",

@@ -280,6 +280,18 @@ class FerryUnderLoad:
         self.approve()
         self.proxy.wait_held()
 
+    def hold_commit(self) -> None:
+        """Like ``hold_record``, but holds the COMMIT: once it is sent only the target knows the outcome."""
+        self.hold_record()
+        self.proxy.release(then=b"COMMIT")
+        self.proxy.wait_held()
+
+    def kill_before_answer(self) -> None:
+        """Kill the copier while the proxy holds what it has sent: that may still reach the target afterwards."""
+        with self.ferry.frozen():
+            self.proxy.cut_clients()
+            self.ferry.kill()
+
     def _wait_lock_statement(self) -> None:
         def waits() -> bool:
             rows = self.pair.source.query("SELECT info FROM information_schema.processlist WHERE info LIKE 'SET /*%'")

@@ -17,7 +17,10 @@ from tests.support.offline_verbs import died, ferry
 from tests.support.servers import Pair
 
 HOOK = {"url": "https://gate.example.com/writes"}
-LOCKS = [{"sourceLock": "Webhook", "webhooks": {"lock": HOOK, "unlock": HOOK}}]
+LOCKS = [
+    {"sourceLock": "LockTables"},
+    {"sourceLock": "Webhook", "webhooks": {"lock": HOOK, "unlock": HOOK}},
+]
 BY_HAND = "SET GLOBAL read_only = OFF"
 
 

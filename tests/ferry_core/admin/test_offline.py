@@ -54,17 +54,6 @@ def test_other_ferries_of_the_same_name_are_reported_and_left_alone(
 
 
 @pytest.mark.parametrize("verb", ["abort", "cleanup"])
-def test_a_spec_with_unsupported_fields_can_still_be_ended(manifest: Path, verb: str) -> None:
-    """The field may be why: a run refuses it, and the source may be locked by an earlier attempt."""
-    document, *others = yaml.safe_load_all(manifest.read_text())
-    document["spec"]["cutover"] = {"sourceLock": "LockTables"}
-    document["spec"]["throttle"] = {"activeHours": "20:00-06:00 UTC"}
-    manifest.write_text(yaml.safe_dump_all([document, *others]))
-    done = ferry(verb, manifest)
-    assert (done.exit_code, "nothing to" in done.stdout) == (0, True)
-
-
-@pytest.mark.parametrize("verb", ["abort", "cleanup"])
 def test_an_older_run_is_fenced_off(pair: Pair, manifest: Path, loaded: LoadedFerry, verb: str) -> None:
     pair.target.drop_schemas("mysql_ferry")  # so that a cleanup drops the tables with the last row
     fence = died(loaded)

@@ -95,6 +95,22 @@ def test_writes_through_views_triggers_and_ddl_wait_too(
         each.join()
 
 
+def test_a_cascade_from_a_table_that_is_not_locked_waits_too(
+    make_lock: MakeLock, server: Server, schema: str, table: str
+) -> None:
+    server.execute(
+        f"CREATE TABLE `{schema}`.up (id INT PRIMARY KEY)",
+        f"INSERT INTO `{schema}`.up SELECT v FROM {table} GROUP BY v",
+        f"ALTER TABLE {table} ADD CONSTRAINT going FOREIGN KEY (v) REFERENCES `{schema}`.up (id) ON DELETE CASCADE",
+    )
+    lock = attempt(make_lock())
+    waiting = blocked(server, server.connect(), f"DELETE FROM `{schema}`.up")
+    assert int(server.value(f"SELECT COUNT(*) FROM {table}")) == 2
+    lock.unlock()
+    waiting.join()
+    assert int(server.value(f"SELECT COUNT(*) FROM {table}")) == 0
+
+
 def test_the_lock_waits_for_a_transaction_that_has_written_and_names_it(
     make_lock: MakeLock, server: Server, table: str, writer: Callable[[], Link]
 ) -> None:
@@ -240,6 +256,7 @@ def test_who_waits_when_the_lock_ends_is_named(make_lock: MakeLock, server: Serv
     link = server.connect()
     waiting = blocked(server, link, f"UPDATE {table} SET v = 6 WHERE id = 2")
     (line,) = lock.stop_keeping()
+    assert int(server.value(f"SELECT v FROM {table} WHERE id = 2")) == 6, "what waited is written, so that it is named"
     waiting.join()
     assert f"connection {ident(link)} (" in line
     assert "UPDATE" in line
@@ -315,21 +332,6 @@ def test_without_any_answer_it_is_unknown_who_waits(make_lock: MakeLock, server:
         with pytest.raises(RetriableError):
             lock.stop_keeping()
     assert lock.stop_keeping() == []
-
-
-def test_delayed_rows_that_arrive_under_the_lock_are_noticed(make_lock: MakeLock, server: Server, table: str) -> None:
-    """MariaDB acknowledges them, and writes them when the lock ends. MySQL has no such rows: their writer waits."""
-    server.execute(f"ALTER TABLE {table} ENGINE=MyISAM")
-    lock, link = attempt(make_lock()), server.connect()
-    delayed = Background(lambda: run(link, f"INSERT DELAYED INTO {table} VALUES (3, 3)"))
-    wait_until(lambda: not delayed.running or waits(server, link), "it is acknowledged, or waits")
-    if server.flavor is Flavor.MARIADB:
-        with pytest.raises(LockConflict, match="1 row of INSERT DELAYED"):
-            lock.held()
-    else:
-        assert lock.held()
-    assert any("INSERT" in line for line in lock.stop_keeping())
-    delayed.join()
 
 
 def test_readers_wait_behind_a_waiting_writer_on_mariadb_without_transactions(

@@ -217,12 +217,6 @@ def test_a_misspelt_field_is_not_also_missing(tmp_path: Path) -> None:
     assert error.message.endswith("spec.tables.inclde: no such field; did you mean include?")
 
 
-def test_a_field_that_is_not_supported_yet(tmp_path: Path) -> None:
-    error = refusal(spoilt(tmp_path, "spec.cutover.sourceLock", "LockTables"))
-    assert error.reason == "NotBuiltYet"
-    assert "spec.cutover.sourceLock" in error.message
-
-
 def test_two_ferries(tmp_path: Path) -> None:
     first = write_ferry(tmp_path, ferry_data())
     second = write(tmp_path, ferry_data(), name="second.yaml")

@@ -8,10 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ferry_core.api.choices import OnNewTable, OnSchemaChange, SourceLockMode
-from ferry_core.api.spec import Ferry
-from ferry_core.api.unsupported import notices, refuse_unsupported
-from ferry_core.errors import ConfigError
 from ferry_core.reasons import Reason
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -84,31 +80,6 @@ def listed(heading: str) -> set[str]:
     """The first column of the tables of one section, without backticks."""
     section = LIMITS.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     return set(re.findall(r"^\| `([^`|]+)`", section, re.MULTILINE))
-
-
-def minimal(**spec: object) -> Ferry:
-    end = {"host": "db", "credentialsSecretRef": {"name": "secret"}}
-    given = {"source": end, "target": end | {"port": 3307}, "tables": {"include": ["shop.*"]}} | spec
-    head = {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "metadata": {"name": "orders"}}
-    return Ferry.model_validate(head | {"spec": given})
-
-
-def test_the_page_of_limitations_names_each_field_that_is_refused() -> None:
-    specs: list[dict[str, object]] = [{"schema": {"onChange": each}} for each in OnSchemaChange]
-    specs += [{"schema": {"onNewTable": each}} for each in OnNewTable]
-    found: set[str] = set()
-    hook = {"url": "https://example.org"}
-    specs += [{"cutover": {"sourceLock": lock, "webhooks": {"lock": hook, "unlock": hook}}} for lock in SourceLockMode]
-    for spec in specs:
-        try:
-            refuse_unsupported(minimal(**spec))
-        except ConfigError as error:
-            found |= set(re.findall(r"spec\.([\w.]+(?:: \w+)?)", str(error)))
-    said = [text.partition(" is not supported yet") for text in notices(minimal())]
-    replaced = {field for field, found_it, _ in said if found_it}
-    assert listed("Fields that are not supported yet") == found | replaced
-    commands = (ROOT / "ferry_core/control/commands.py").read_text()
-    assert ("NOT_BUILT_YET" in commands) == ("`ferry verify`" in LIMITS)
 
 
 @pytest.mark.parametrize("reason", sorted(USED))

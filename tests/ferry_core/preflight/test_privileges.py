@@ -85,6 +85,19 @@ def test_source_lock_none_needs_no_lock_privilege(pair: Pair, users: str) -> Non
     assert f"GRANT {LOCKING[pair.flavor]} ON *.*" in lock
 
 
+def test_locks_on_tables_need_their_own_privileges(pair: Pair, users: str) -> None:
+    pattern = schema_pattern(users, wildcards=True)
+    _user(pair.source, SOURCE_USER, f"SELECT ON {pattern}.*", f"{ON_ALL[pair.flavor]} ON *.*")
+    _user(pair.target, TARGET_USER, "ALL ON *.*")
+    missing = "\n".join(_missing(pair, users, cutover={"sourceLock": "LockTables"}))
+    assert f"GRANT LOCK TABLES ON {pattern}.*" in missing
+    assert "GRANT PROCESS ON *.*" in missing
+    pair.source.execute(
+        f"GRANT LOCK TABLES ON {pattern}.* TO {SOURCE_USER}@'%'", f"GRANT PROCESS ON *.* TO {SOURCE_USER}@'%'"
+    )
+    assert not _missing(pair, users, cutover={"sourceLock": "LockTables"})
+
+
 def test_super_is_enough_where_it_includes_read_only_admin(pair: Pair, users: str) -> None:
     _user(pair.source, SOURCE_USER, "SELECT ON *.*", f"SUPER, PROCESS, {ON_ALL[pair.flavor]} ON *.*")
     _user(pair.target, TARGET_USER, "ALL ON *.*")

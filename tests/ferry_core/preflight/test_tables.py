@@ -22,6 +22,18 @@ def test_engines(pair: Pair, schema: str) -> None:
     assert f"{schema}.MyISAM use" not in found["UnsupportedTable"]
 
 
+def test_tables_without_transactions_cannot_be_locked_for_a_cutover(pair: Pair, schema: str) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.plain (id INT PRIMARY KEY)",
+        f"CREATE TABLE `{schema}`.old (id INT PRIMARY KEY) ENGINE=MyISAM",
+    )
+    found = told(check(pair.source, pair.target, schema, cutover={"sourceLock": "LockTables"}))
+    assert list(found) == ["UnsupportedTable"]
+    assert f": {schema}.old have no transactions" in found["UnsupportedTable"]
+    pair.source.execute(f"ALTER TABLE `{schema}`.old ENGINE=InnoDB")
+    assert not told(check(pair.source, pair.target, schema, cutover={"sourceLock": "LockTables"}))
+
+
 def test_a_definition_that_only_myisam_accepts(pair: Pair, schema: str) -> None:
     """InnoDB does not count per value of another column: the target itself refuses it, and the message names a way."""
     table = f"`{schema}`.t (kind INT, no INT AUTO_INCREMENT, PRIMARY KEY (kind, no), FULLTEXT KEY (w), w TEXT)"
