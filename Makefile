@@ -143,6 +143,10 @@ bench-tables: setup  ## what hundreds of small tables cost: the check, their for
 bench-indexes: setup  ## a copy with five secondary indexes: deferred, and created with the table
 	@$(BIN)/python bench/indexes.py
 
+.PHONY: bench-block
+bench-block: setup  ## for how long the cutover of 100,000 and of 10,000,000 rows blocks writes
+	@$(BIN)/python bench/write_block.py
+
 .PHONY: bench-fleet
 bench-fleet: kubernetes  ## what 1,000 Ferries cost the operator, and how soon a patch reaches a copier
 	@$(BIN)/python bench/fleet.py

@@ -134,6 +134,11 @@ def blocked_seconds(folder: Path, pair: Pair, schema: str, say: Callable[[str], 
     for line in told.splitlines():
         if "cutover attempt" in line:
             say(f"  {line.partition('cutover ')[2]}")
+    return block_of(told)
+
+
+def block_of(told: str) -> float:
+    """For how many seconds writes were blocked, from the log of a run."""
     found = _BLOCK.search(told)
     assert found, told[-3000:]
     return int(found[1].replace(",", "")) / 1000
