@@ -7,7 +7,8 @@ record which tables the Ferry had created. Format 4 had no views, routines, trig
 GTIDs alone, and did not record what the source had replicated. Format 5 had no keys that may be NULL: such tables were
 copied whole, as they still are with a state that names no such key. Format 6 had no positions by file and offset, and
 did not record when the newest binlog file had begun. Format 7 had all indexes created with their tables and no window
-of cutover attempts, and did not record when the source was started, nor which tables were rebuilt there.
+of cutover attempts, and did not record when the source was started, nor which tables were rebuilt there. Format 8
+recorded a restart of the source once for all tables.
 """
 
 from typing import Any
@@ -27,7 +28,9 @@ def converted(state: dict[str, Any], form: int, where: str) -> dict[str, Any]:
     known = state.get("tables")
     if form == 1 and isinstance(known, dict):
         state = state | {"tables": {_name(joined, state, where): table for joined, table in known.items()}}
-    return state | {"format": FORMAT}
+    if form == 8 and state.get("source_restarted") and isinstance(known, dict):
+        state = state | {"tables": {name: table | {"restarted": True} for name, table in known.items()}}
+    return {name: value for name, value in state.items() if name != "source_restarted"} | {"format": FORMAT}
 
 
 def _name(joined: str, state: dict[str, Any], where: str) -> str:

@@ -9,7 +9,7 @@ from ferry_core.api.report import Stage
 from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.replication import Replicated
 
-FORMAT = 8
+FORMAT = 9
 """Version of this model. A newer version is refused. For older ones see ``formats``."""
 
 

@@ -132,6 +132,16 @@ def test_a_damaged_state_of_the_first_format_is_reported_as_damaged() -> None:
         assert caught.value.reason == "StateCorrupt"
 
 
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_restart_that_format_8_recorded_for_all_tables_is_one_of_each(restarted: bool) -> None:
+    tables = {"shop.a": {"started": True, "rebuilt": True}, "shop.b": {}}
+    old = {"format": 8, "ferry_uid": "u", "ferry_name": "n", "source_id": "s", "selection": "", "tables": tables}
+    state = parse(json.dumps(old | {"source_restarted": restarted}), 8, "here")
+    assert {name: table.restarted for name, table in state.tables.items()} == dict.fromkeys(tables, restarted)
+    assert state.tables["shop.a"].rebuilt
+    assert state.format == FORMAT
+
+
 def test_sqlite_names_the_file_that_it_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere"):
         SqliteStore(tmp_path / "nowhere" / "x.db")
