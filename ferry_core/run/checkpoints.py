@@ -122,7 +122,7 @@ class Checkpoints:
             log.error("%s", error.message)
             self._report.failed(error)
             for move in self._moves:
-                if move.table in error.reported:
+                if move.table in error.reported and not move.unproven.whole:  # not if it was rebuilt meanwhile
                     move.unproven.rebuilt = move.unproven.restarted = False
         else:
             return False

@@ -99,10 +99,12 @@ def until_back(
         wait(LOOK_SECONDS)
 
 
-def refuse_only_copies(context: "RunContext", target: Session, save: Callable[[], None]) -> None:
+def refuse_only_copies(
+    context: "RunContext", target: Session, tell: Callable[[DataError], None], save: Callable[[], None]
+) -> None:
     """Raise SchemaChanged, once, before tables are copied again that may have the only copy of rows.
 
-    ``save`` stores that somebody was told: the next start copies them again.
+    ``save`` stores that somebody was told, by ``tell``: the next start copies them again.
     """
     stored = context.state.tables if context.state is not None else {}
     marked = [table for table in context.tables if table.id in stored and stored[table.id].only_copies]
@@ -118,6 +120,7 @@ def refuse_only_copies(context: "RunContext", target: Session, save: Callable[[]
         "and copies the source's",
     )
     log.error("%s", error.message)  # before it is recorded: this run may be killed right after that
+    tell(error)
     for table in kept:
         stored[table.id] = TableState()
     save()

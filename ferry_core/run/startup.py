@@ -192,7 +192,7 @@ class RunStartup:
         if context.copied_again:  # recorded before anything of these tables is dropped or emptied
             self._save(context, fence)
         with self._connections.source_control() as source, self._connections.target() as target:
-            refuse_only_copies(context, target, partial(self._save, context, fence))
+            refuse_only_copies(context, target, self._reporter.failed, partial(self._save, context, fence))
             if self._ferry.spec.schema_.create is CreateTables.IF_MISSING:
                 creation = Creation(partial(self._keep_planned, context, fence), self._created.append)
                 kept = KeptObjects(self._objects, partial(self._save, context, fence))

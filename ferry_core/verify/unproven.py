@@ -156,6 +156,12 @@ class UnprovenKeys:
             decode = held.decode
         return {literals for key in keys if (literals := literals_of(key, decode)) in wanted}
 
+    def left_out(self, move: TableMove, named: Collection[KeyLiterals]) -> bool:
+        """Whether a pass has not judged rows of the table although no event of the source ``named`` them."""
+        if move.table.whole:
+            return bool(self.size(move))  # all of its rows have one key
+        return len(self.named(move, named, by_events=True)) < len(named)
+
     def newest(self, move: TableMove, key: RowKey) -> int:
         """Number of the newest event of this key; 0: it is proven."""
         with self._lock:

@@ -159,14 +159,15 @@ class Verifier:
                 continue
             # Keys that an event has named since the pass began are left out: ``prove_some`` checks them one by one.
             its = differing.get(move.table, [])
-            named = self.unproven.named(move, {difference.key for difference in its}) if its else set()
+            keys = {difference.key for difference in its}
+            named = self.unproven.named(move, keys)
             still = [difference for difference in its if difference.key not in named]
             verdict.differing += [difference for difference in still if difference in steady]
             unsteady = [difference.key for difference in still if difference not in steady]
             self.suspect(move, unsteady)
             if move in result.overflowed:
                 self.unproven.give_up(move)
-            elif not unsteady:
+            elif not unsteady and not self.unproven.left_out(move, named):
                 verdict.decided.add(move)
         return verdict
 

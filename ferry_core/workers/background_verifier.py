@@ -22,7 +22,7 @@ from ferry_core.verify.difference import Difference, RowsDiffer, summary
 from ferry_core.verify.final_pass import Progress
 from ferry_core.verify.verifier import KEYS_PER_TURN, Proof, Verdict, Verifier
 from ferry_core.workers.passes import Due, Passes, Wanted
-from ferry_core.workers.repairs import Repairs
+from ferry_core.workers.repairs import Repairs, refuse_to_copy
 from ferry_core.workers.stream_waits import StreamWaits
 
 log = logging.getLogger(__name__)
@@ -293,6 +293,7 @@ class BackgroundVerifier:
         if not differing:
             return
         if self._wanted.on_mismatch() is OnMismatch.FAIL:
+            refuse_to_copy(differing, self._moves, decided)  # its advice, where the target may have the only copy
             raise RowsDiffer(differing)
         with self._repairing:
             if self._attempting.is_set():

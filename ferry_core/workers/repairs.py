@@ -63,6 +63,23 @@ class Counted(Protocol):
     def repaired(self, rows: int) -> None: ...
 
 
+def refuse_to_copy(differing: Sequence[Difference], moves: Iterable[TableMove], decided: Collection[Table]) -> None:
+    """Raise RowsDiffer for rows that must stay as they are on the target. ``decided``: no other row of these tables
+    differs.
+    """
+    if generated := [one for one in differing if one.only_generated]:
+        raise RowsDiffer(generated)
+    replacing = [one for one in differing if one.replaces]
+    if dropped := [one for one in replacing if not one.table.transactional]:
+        raise RowsKept(dropped, _NO_TRANSACTIONS, ())
+    rebuilt = {move.table for move in moves if move.unproven.rebuilt}
+    if altered := [one for one in differing if one.table in rebuilt]:
+        raise RowsKept(altered, _REBUILT + _next_start(altered, decided), decided)
+    restarted = {move.table for move in moves if move.unproven.restarted}
+    if lost := [one for one in replacing if one.table in restarted]:
+        raise RowsKept(lost, _RESTARTED + _next_start(lost, decided), decided)
+
+
 class Repairs:
     """Used in the verification's thread only; ``open`` may be read by any thread."""
 
@@ -97,7 +114,7 @@ class Repairs:
         RowsDifferAgain for rows that were copied again too often.
         """
         moves = {move.table: move for move in self._moves}
-        self._refuse(differing, moves, decided)
+        refuse_to_copy(differing, self._moves, decided)
         chosen: defaultdict[TableMove, list[Difference]] = defaultdict(list)
         for difference in differing:
             move = moves.get(difference.table)
@@ -113,21 +130,6 @@ class Repairs:
             raise RowsDifferAgain(again, MOST_REPAIRS)
         for move, its in chosen.items():
             self._copy_again(move, its)
-
-    @staticmethod
-    def _refuse(differing: Sequence[Difference], moves: Mapping[Table, TableMove], decided: Collection[Table]) -> None:
-        """Raise RowsDiffer for rows that must stay as they are on the target."""
-        if generated := [one for one in differing if one.only_generated]:
-            raise RowsDiffer(generated)
-        replacing = [one for one in differing if one.replaces]
-        if dropped := [one for one in replacing if not one.table.transactional]:
-            raise RowsKept(dropped, _NO_TRANSACTIONS, ())
-        rebuilt = {move.table for move in moves.values() if move.unproven.rebuilt}
-        if altered := [one for one in differing if one.table in rebuilt]:
-            raise RowsKept(altered, _REBUILT + _next_start(altered, decided), decided)
-        restarted = {move.table for move in moves.values() if move.unproven.restarted}
-        if lost := [one for one in replacing if one.table in restarted]:
-            raise RowsKept(lost, _RESTARTED + _next_start(lost, decided), decided)
 
     def _copy_again(self, move: TableMove, differing: Sequence[Difference]) -> None:
         news = [difference for difference in differing if (move, difference.key) not in self._open]

@@ -10,7 +10,7 @@ from hack.servers import Family
 from tests.e2e.test_accounts import PASSWORD, documented
 from tests.support.ferry_under_load import FerryUnderLoad
 from tests.support.servers import Pair, Server
-from tests.support.waits import wait_until
+from tests.support.waits import meanwhile, wait_until
 
 USER = "mover"
 WORKERS = 4
@@ -30,6 +30,7 @@ TRANSACTIONS = (
 class Impact:
     """The most that was seen at a moment."""
 
+    looks: int = 0
     sessions: int = 0
     oldest_seconds: int = 0
     rows_locked: int = 0
@@ -38,22 +39,18 @@ class Impact:
 @contextmanager
 def watched(source: Server) -> Iterator[Impact]:
     """Looks at the source all the time, until the block ends."""
-    impact, over = Impact(), threading.Event()
+    impact = Impact()
 
-    def look() -> None:
+    def look(over: threading.Event) -> None:
         while not over.wait(0.05):
             oldest, locked = source.query(TRANSACTIONS)[0]
             impact.sessions = max(impact.sessions, int(source.value(SESSIONS)))
             impact.oldest_seconds = max(impact.oldest_seconds, int(oldest))
             impact.rows_locked = max(impact.rows_locked, int(locked))
+            impact.looks += 1
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with meanwhile(look):
         yield impact
-    finally:
-        over.set()
-        thread.join()
 
 
 def test_a_move_is_light_on_the_source(pair: Pair, schema: str, tmp_path: Path) -> None:
@@ -75,6 +72,7 @@ def test_a_move_is_light_on_the_source(pair: Pair, schema: str, tmp_path: Path) 
     assert 0 < copying.sessions <= WHILE_COPYING
     assert streaming.sessions <= AFTERWARDS
     for impact in (copying, streaming):
+        assert impact.looks > 1
         assert impact.oldest_seconds <= OLDEST_SECONDS
         if pair.family is Family.MYSQL:
             assert impact.rows_locked == 0

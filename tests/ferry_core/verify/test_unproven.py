@@ -94,3 +94,15 @@ def test_the_same_key_again_costs_no_memory() -> None:
         unproven.add(move, [b"2"], decode)
     assert unproven.whole_moves() == []
     assert keys_of(unproven, move) == [b"2"]
+
+
+def test_rows_that_no_event_named_are_left_out_of_a_pass() -> None:
+    """Another pass suspects them while this one goes on: it has not found the table equal."""
+    move = move_of()
+    unproven = UnprovenKeys([move])
+    unproven.begin(move)
+    unproven.add(move, [b"1"], decode)
+    assert not unproven.left_out(move, {("1",)})
+    unproven.add(move, [("2",)], None)
+    assert unproven.left_out(move, {("1",), ("2",)})
+    assert unproven.left_out(move, {("2",)})

@@ -14,7 +14,7 @@ from ferry_core.cancellation import Cancellation
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.intent.pass_requests import PassRequests
 from ferry_core.moves.move_set import MoveSet
-from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer
+from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer, RowsKept
 from ferry_core.verify.unproven import UnprovenKeys
 from ferry_core.verify.verifier import Proof, Verdict, Verifier, WaitFlushed
 from ferry_core.workers import background_verifier, passes
@@ -201,6 +201,14 @@ def test_rows_of_the_target_are_the_only_copy_no_more_once_a_pass_has_found_thei
     with nullcontext() if found != "differs" else pytest.raises(RowsDiffer):
         rig.verification._full_pass([move])
     assert getattr(move.unproven, marked) == (found != "equal")
+
+
+def test_with_fail_nobody_is_told_to_delete_what_may_be_the_only_copy() -> None:
+    rig, move = VerifierRig(lambda: mark(1)), move_of()
+    rig.verification._moves = [move]
+    move.unproven.restarted = True
+    with pytest.raises(RowsKept, match="stay as they are on the target"):
+        rig.verification._judge([Difference(move.table, ("1",), DifferenceKind.EXTRA)])
 
 
 def test_a_table_that_is_rebuilt_when_its_pass_ends_stays_marked() -> None:
