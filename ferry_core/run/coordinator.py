@@ -283,7 +283,7 @@ class Coordinator:
         except RetriableError as error:
             # The tombstone in the lease row decides; the next start reads it.
             log.warning("the state was not stored after the cutover: %s", error)
-        run.operations.look_for_new_tables()
+        run.operations.look_for_new_tables(cut_over=True)
 
     def watch(self) -> Exit:
         """After the cutover: report writes that the source still accepts."""

@@ -207,11 +207,11 @@ class DataOperations:
     def too_slow(self, deadline: float) -> str:
         return too_slow(self._engine.whole_tables.seconds_under_lock(self._engine.moves), deadline)
 
-    def look_for_new_tables(self, *, if_due: bool = False) -> None:
+    def look_for_new_tables(self, *, if_due: bool = False, cut_over: bool = False) -> None:
         if if_due:
             self._new_tables.look_if_due()
         else:
-            self._new_tables.look()
+            self._new_tables.look(cut_over=cut_over)
 
     def new_tables_known(self, *, after_ddl: bool = False) -> bool:
         if after_ddl:

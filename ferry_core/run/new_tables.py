@@ -5,8 +5,9 @@ with ``Copy`` it begins again from its checkpoint, with the new table in its sta
 with its own position in the stream, and all other tables resume. What was written to it before that position is read by
 its copy.
 
-Tables are listed at each start, when the stream has met DDL, before each cutover attempt, and once more under its lock
-if there was DDL meanwhile. Called by ``setup`` and ``operations``, in the main thread and in the one of an attempt.
+Tables are listed at each start, when the stream has met DDL, while a run waits for an approval, before each attempt,
+and once more under its lock if there was DDL meanwhile. Called by ``operations``, in the main thread and in the one of
+an attempt; ``setup`` looks at each start.
 """
 
 import logging
@@ -48,14 +49,18 @@ class NewTables:
     def _matters(self) -> bool:
         return self._spec.schema_.on_new_table is not OnNewTable.IGNORE
 
-    def look(self) -> None:
-        """List and report the new tables."""
+    def look(self, *, cut_over: bool = False) -> None:
+        """List and report the new tables. Raises NewTable, unless ``cut_over``: nothing can be done about them then."""
         self._due = time.monotonic() + LOOK_SECONDS
         try:
             with self._context.connections.source_control(PATIENCE_SECONDS) as source:
-                self._reporter.set_new_tables(new_tables(source, self._spec.tables, self._known))
+                found = new_tables(source, self._spec.tables, self._known)
         except FerryError as error:
             log.warning("the source did not list tables, so new ones are not reported: %s", error)
+            return
+        if not cut_over:
+            refuse_new(self._context.ferry, found, self._known)
+        self._reporter.set_new_tables(found)
 
     def look_if_due(self) -> None:
         """The same, unless it was done recently."""

@@ -71,8 +71,11 @@ class Operations(Protocol):
     def too_slow(self, deadline: float) -> str:
         """Why tables without a key cannot be copied again within ``deadline`` seconds; empty: they can."""
 
-    def look_for_new_tables(self, *, if_due: bool = False) -> None:
-        """Report tables that appeared since the start. ``if_due``: unless that was done recently."""
+    def look_for_new_tables(self, *, if_due: bool = False, cut_over: bool = False) -> None:
+        """Report tables that appeared since the start. ``if_due``: unless that was done recently.
+
+        Raises NewTable as ``new_tables_known`` does, unless the run is ``cut_over``.
+        """
 
     def new_tables_known(self, *, after_ddl: bool = False) -> bool:
         """Returns False if the source does not answer. Raises NewTable for a table that the run must not leave out.

@@ -34,7 +34,7 @@ def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:
         "INSERT INTO child VALUES (1, 1), (2, 2), (3, 3), (4, 3)",
     )
     made = FerryCli(tmp_path / "ferry", pair, schema, cutover={"watchFor": "0s"})
-    made.spec["schema"] = {"onChange": "Recopy"}
+    made.spec["schema"] = {"onChange": "Recopy", "onNewTable": "Copy"}
     return made
 
 

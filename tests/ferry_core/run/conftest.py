@@ -127,7 +127,8 @@ class FakeOperations:
     def too_slow(self, deadline: float) -> str:
         return f"takes {self.slow_seconds:g} s" if deadline < self.slow_seconds else ""
 
-    def look_for_new_tables(self, *, if_due: bool = False) -> None:
+    def look_for_new_tables(self, *, if_due: bool = False, cut_over: bool = False) -> None:
+        del cut_over
         if not if_due:
             self._call("new tables")
 
