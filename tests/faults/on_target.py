@@ -23,7 +23,53 @@ TARGET = Section(
             "It crashes and loses nothing",
             "any phase before the cutover",
             f"{_RESTARTED}; an attempt fails and the next one begins by itself",
-            Made("target killed", ("committing",)),
+            Made(
+                "target killed",
+                (
+                    "creating",
+                    "copying",
+                    "committing",
+                    "streaming",
+                    "intent",
+                ),
+            ),
+        ),
+        nothing_to_do(
+            "It is restarted",
+            "any phase before the cutover",
+            _RESTARTED,
+            Made(
+                "target restarted",
+                (
+                    "locked",
+                    "draining",
+                ),
+            ),
+        ),
+        nothing_to_do(
+            "It hangs for seconds",
+            "any phase",
+            "nothing moves meanwhile",
+            Made(
+                "target hangs",
+                (
+                    "verifying",
+                    "locked",
+                ),
+            ),
+        ),
+        nothing_to_do(
+            "Somebody kills every session",
+            "any phase before the cutover",
+            "the sessions are replaced",
+            Made(
+                "target sessions killed",
+                (
+                    "copying",
+                    "verifying",
+                    "locked",
+                ),
+            ),
         ),
         nothing_to_do(
             "It crashes and loses its last commits",

@@ -5,7 +5,8 @@ from pathlib import Path
 from tests.faults.in_kubernetes import KUBERNETES
 from tests.faults.interleavings import POINTS
 from tests.faults.moments import MOMENTS
-from tests.faults.on_copier import COPIER, NETWORK
+from tests.faults.network import NETWORK
+from tests.faults.on_copier import COPIER
 from tests.faults.on_source import SOURCE
 from tests.faults.on_target import TARGET
 from tests.faults.races import RACES

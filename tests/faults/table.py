@@ -11,6 +11,7 @@ from enum import Enum
 from ferry_core.reasons import Reason
 from hack.servers import Family
 
+START_OVER = "ferry abort, empty the target tables, start over with a fresh copy"
 BOTH = (Family.MYSQL, Family.MARIADB)
 
 
