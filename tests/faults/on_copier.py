@@ -126,6 +126,12 @@ COPIER = Section(
                 "ferry_core/cutover/test_source_lock.py::test_a_dead_copiers_attempt_does_not_lock_after_the_release",
             ),
         ),
+        nothing_to_do(
+            "It is killed while it moves tables between MySQL and MariaDB",
+            "copying, streaming",
+            "the next start resumes; every row is verified",
+            tested("e2e/test_across_families.py::test_a_move_to_the_other_family"),
+        ),
         Cell(
             "A second one is started",
             "while the first runs",

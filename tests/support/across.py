@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tests.support import all_types
+from tests.support.ferry_cli import ferry
 from tests.support.ferry_under_load import FerryUnderLoad
 from tests.support.servers import Pair
 
@@ -33,5 +34,8 @@ def move_across(pair: Pair, folder: Path, schema: str = "across") -> None:
         moving.ferry.start()
         pair.source.execute(*all_types.updates(pair.family, schema, "later", shift=2, left_out=left_out))
         moving.finish(writers=writers)
+        compared = ferry("verify", "-f", str(moving.ferry.manifest), cwd=folder)
+        assert compared.code == 0, compared
+        assert "source and target are equal" in compared.stdout
     pair.target.execute(f"INSERT INTO {schema}.counted (v) VALUES (4)")
     assert pair.target.value(f"SELECT id FROM {schema}.counted WHERE v = 4") == 4, "no id is given twice"
