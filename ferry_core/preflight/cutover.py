@@ -1,6 +1,6 @@
 """Checks that writes on the source can be stopped at the cutover.
 
-Except for XA and the window of attempts, it applies only to sourceLock: ReadOnly.
+Except for XA, events and the window of attempts, it applies only to sourceLock: ReadOnly.
 """
 
 from collections.abc import Iterator
@@ -64,24 +64,26 @@ def _privileged_writers(context: PreflightContext) -> Iterator[Finding]:
 
 def _events(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
-    if not (context.makes_source_read_only and source.is_on("event_scheduler")):
+    stops = context.makes_source_read_only or context.locks_source_tables
+    if not (stops and source.is_on("event_scheduler")):
         return
+    meanwhile = "they fail while it is read-only, and would write there again if it were unlocked after the cutover"
+    if context.locks_source_tables:
+        meanwhile = "what they write to locked tables waits, and is written there once cutover.watchFor is over"
     count = context.source.number("SELECT COUNT(*) FROM information_schema.EVENTS WHERE STATUS = 'ENABLED'")
     if not source.grants.in_every_schema("EVENT"):
         grant = f"GRANT EVENT ON *.* TO {source.account}"
         yield warning(
             Reason.EVENTS_ENABLED,
             f"{source.where} has event_scheduler = ON, and the account {source.account} may not see all of its events: "
-            "they fail while it is read-only, and would write there again if it were unlocked after the cutover; "
-            f"{grant}, or SET GLOBAL event_scheduler = OFF before the cutover",
+            f"{meanwhile}; {grant}, or SET GLOBAL event_scheduler = OFF before the cutover",
             grant,
         )
     elif count:
         yield warning(
             Reason.EVENTS_ENABLED,
-            f"{source.where} runs {count} scheduled events: they fail while it is read-only, and would write there "
-            f"again if it were unlocked after the cutover; move them, or SET GLOBAL event_scheduler = OFF before the "
-            f"cutover",
+            f"{source.where} runs {count} scheduled events: {meanwhile}; move them, or SET GLOBAL event_scheduler = "
+            "OFF before the cutover",
         )
 
 

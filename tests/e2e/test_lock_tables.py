@@ -9,6 +9,7 @@ from typing import Any
 import pymysql
 import pytest
 
+from tests.conftest import ServerFactory
 from tests.support.ferry_under_load import ASIDE, FerryUnderLoad, failed_attempt
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
@@ -62,8 +63,9 @@ def written(server: Server, table: str) -> Iterator[Callable[[], int]]:
         yield lambda: count
 
 
-def test_a_cutover_under_writers_that_are_ended_before_the_lock(pair: Pair, schema: str, tmp_path: Path) -> None:
-    with loaded(pair, schema, tmp_path, watchFor="20s") as under_load, under_load.writers() as writers:
+def cut_over_under_writers(pair: Pair, schema: str, folder: Path) -> None:
+    """The writers are ended before the lock is."""
+    with loaded(pair, schema, folder, watchFor="20s") as under_load, under_load.writers() as writers:
         ferry = under_load.approve()
         with written(pair.source, f"`{schema}`.`{ASIDE}`") as aside:
             wait_until(lambda: "watching the source for late writes" in ferry.tail(), "the watch")
@@ -78,6 +80,18 @@ def test_a_cutover_under_writers_that_are_ended_before_the_lock(pair: Pair, sche
         assert under_load.phase() == "Completed"
         assert not any(under_load.read_only())
         under_load.equal()
+
+
+def test_a_cutover_under_writers(pair: Pair, schema: str, tmp_path: Path) -> None:
+    cut_over_under_writers(pair, schema, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_source_without_gtids(mysql_pair: Pair, schema: str, tmp_path: Path, make_server: ServerFactory) -> None:
+    """Its end is a place in the binlog, and other tables move it on."""
+    source = make_server("mysql", gtid_mode=False, enforce_gtid_consistency=False)
+    source.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4")
+    cut_over_under_writers(Pair(source, mysql_pair.target), schema, tmp_path)
 
 
 def test_who_waits_at_the_end_of_the_watch_is_named(pair: Pair, schema: str, tmp_path: Path) -> None:

@@ -273,8 +273,12 @@ def test_scheduled_events(pair: Pair, tables: str) -> None:
     pair.source.execute(f"CREATE EVENT `{tables}`.e ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01' DO SELECT 1")
     with set_global(pair.source, "event_scheduler = ON"):
         results = check(pair.source, pair.target, tables)
+        locked = check(pair.source, pair.target, tables, cutover={"sourceLock": "LockTables"})
+        without = check(pair.source, pair.target, tables, cutover={"sourceLock": "None"})
     assert not told(results)
-    assert "scheduled events" in told(results, Status.WARNING)["EventsEnabled"]
+    assert "scheduled events: they fail" in told(results, Status.WARNING)["EventsEnabled"]
+    assert "what they write to locked tables waits" in told(locked, Status.WARNING)["EventsEnabled"]
+    assert "EventsEnabled" not in told(without, Status.WARNING)
 
 
 def test_prepared_transactions(pair: Pair, tables: str) -> None:
