@@ -16,6 +16,7 @@ MOST_BODY_BYTES = 4096
 _SHOWN_CHARACTERS = 200
 _LATER = (408, 425, 429)
 """Answers of the 4xx class that may be others later."""
+_ORIGIN = re.compile(r"https?://(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?(?=[/?#]|\Z)")
 
 
 class PostFailed(Exception):
@@ -54,8 +55,12 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> N
 
 
 def without_secrets(url: str) -> str:
-    """An address for messages: without what may be a password or a token."""
-    return re.sub(r"//[^/]*@", "//", url.partition("?")[0].partition("#")[0])
+    """Scheme, host and port of an address, for messages: the path of many webhooks is a secret, as a query may be.
+
+    An ``@`` may end a password, wherever it is: then nothing is shown.
+    """
+    origin = _ORIGIN.match(url)
+    return "(not shown)" if origin is None or "@" in url else origin.group()
 
 
 def _problem(error: Exception) -> str:

@@ -90,7 +90,8 @@ class WebhookCalls:
             tried = retrying.statistics.get("attempt_number", 1)
             often = f" (tried {tried} times)" if tried > 1 else ""
             raise RetriableError(
-                Reason.WEBHOOK_FAILED, f"cutover.webhooks.{action} {without_secrets(hook.url)}: {error.message}{often}"
+                Reason.WEBHOOK_FAILED,
+                f"cutover.webhooks.{action} ({without_secrets(hook.url)}): {error.message}{often}",
             ) from error
 
     def _authorization(self, hook: Webhook) -> dict[str, str]:
@@ -210,6 +211,7 @@ class WebhookLock:
 
     def by_hand(self, stored: Mapping[str, str]) -> str:
         unlock = self._calls.unlock
-        url = stored.get(_URL) or (unlock.url if unlock is not None else "cutover.webhooks.unlock")
+        url = stored.get(_URL) or (unlock.url if unlock is not None else "")
+        at = f" ({without_secrets(url)})" if url else ""
         which = f" for lockId {stored[_ID]}" if _ID in stored else ""
-        return f"{self._sessions.where}: do what the webhook {without_secrets(url)} does{which}"
+        return f"{self._sessions.where}: do what the webhook cutover.webhooks.unlock{at} does{which}"

@@ -16,11 +16,20 @@ _PIECE = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _SHOWN = {"comment": " ", "literal": "?", "unclear": "? ..."}
+_OF_DEFINITION = re.compile(
+    rf"(?P<code>/\*M?!(?:(?!--)[^'\"`\ufffd/#])*?\*/)|{_PIECE.pattern}", re.DOTALL | re.IGNORECASE
+)
+"""With version comments in which no string and no other comment begins, such as mysqldump writes around PARTITION."""
+_SHOWN_OF_DEFINITION = {"comment": " ", "unclear": "? ..."}
 _OF_DEFINITIONS = re.compile(r"\s*(?:CREATE|ALTER|DROP|RENAME|TRUNCATE)\b", re.IGNORECASE)
 _WITH_VALUES = re.compile(
-    r"\b(?:SELECT|VALUES|IDENTIFIED|USER|SERVER|CONNECTION|EVENT|FUNCTION|PACKAGE|PROCEDURE|TRIGGER)\b|;", re.IGNORECASE
+    r"\b(?:SELECT|VALUES|IDENTIFIED|USER|PASSWORD|PWD|SERVER|CONNECTION|SPIDER|EVENT|FUNCTION|PACKAGE|PROCEDURE|TRIGGER)\b"
+    "|;",
+    re.IGNORECASE,
 )
-"""Of rows, or passwords. In other definitions they are names: then the defaults of columns are left out."""
+"""Of rows, or passwords: those of a SPIDER table are in its comment. In other definitions they are names: then the
+defaults of columns are left out.
+"""
 _COMMENT = re.compile(r"\s*(?:/\*(?!M?!).*?\*/|--\s[^\n]*\n|#[^\n]*\n)", re.DOTALL)
 _READ_CHARACTERS = 4000
 """Statements have megabytes, of which messages show a line."""
@@ -29,12 +38,15 @@ _READ_CHARACTERS = 4000
 def without_literals(statement: str) -> str:
     """A statement without comments, and with ``?`` for strings and numbers.
 
-    Those that define tables and the like are left as they are.
+    Those that define tables and the like keep theirs, for the values of columns.
     """
-    head = statement[:_READ_CHARACTERS]
-    begin = head
+    begin = head = statement[:_READ_CHARACTERS]
     while comment := _COMMENT.match(begin):
         begin = begin[comment.end() :]
     if _OF_DEFINITIONS.match(begin) and not _WITH_VALUES.search(statement):
-        return statement
+        return _OF_DEFINITION.sub(_shown_of_definition, statement).strip()
     return _PIECE.sub(lambda found: _SHOWN.get(found.lastgroup or "", found.group()), head).strip()
+
+
+def _shown_of_definition(found: re.Match[str]) -> str:
+    return _SHOWN_OF_DEFINITION.get(found.lastgroup or "", found.group())

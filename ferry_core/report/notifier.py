@@ -59,7 +59,9 @@ class _News:
 class _Address:
     """The queue and the thread of one address."""
 
-    def __init__(self, hook: Notification, sender: Sender, token: Callable[[TokenRef], str]) -> None:
+    def __init__(self, name: str, hook: Notification, sender: Sender, token: Callable[[TokenRef], str]) -> None:
+        """``name``: where the spec has it."""
+        self._name = name
         self._hook = hook
         self._sender = sender
         self._token = token
@@ -120,8 +122,8 @@ class _Address:
         try:
             retrying(lambda: post(self._hook.url, body, self._headers(body, ident), self._timeout()))
         except (PostFailed, FerryError) as error:
-            url = without_secrets(self._hook.url)
-            log.warning("notification %s (%s) to %s was not sent: %s", news.event, news.change.status, url, error)
+            to = f"{self._name} ({without_secrets(self._hook.url)})"
+            log.warning("notification %s (%s) to %s was not sent: %s", news.event, news.change.status, to, error)
 
     def _timeout(self) -> float:
         closed = self._closed_at
@@ -176,7 +178,7 @@ class Notifier:
         token: Callable[[TokenRef], str],
     ) -> None:
         self._progress = progress
-        self._addresses = [_Address(hook, sender, token) for hook in hooks]
+        self._addresses = [_Address(f"spec.notifications[{at}]", hook, sender, token) for at, hook in enumerate(hooks)]
         self._over = threading.Event()
         self._seen = 0
         self._failure = ""

@@ -157,8 +157,8 @@ def test_a_later_run_undoes_the_recorded_lock(make_lock: MakeLock, hooks: HookSe
     later = make_lock()
     assert later.release(intent) is Released.ALLOWED
     assert hooks.at("/unlock")[0].body["lockId"] == intent["lockId"]
-    unlock = hooks.url("/unlock")
-    assert later.by_hand(intent).endswith(f": do what the webhook {unlock} does for lockId {intent['lockId']}")
+    which = f"cutover.webhooks.unlock ({hooks.url('')})"
+    assert later.by_hand(intent).endswith(f": do what the webhook {which} does for lockId {intent['lockId']}")
 
 
 def test_a_manifest_without_webhooks_undoes_it_at_the_recorded_address(

@@ -142,12 +142,12 @@ def test_what_is_refused_is_dropped_with_a_warning(
     hooks: HookServer, progress: Progress, notify: MakeNotifier, caplog: pytest.LogCaptureFixture
 ) -> None:
     hooks.answers["/a"] = [404]
-    sending = notify(a={"url": hooks.url("/a?key=secret")})
+    sending = notify(b={"events": ["Progress"]}, a={"url": hooks.url("/a?key=secret")})
     progress.set_stage(Stage.COPYING)
     progress.set_stage(Stage.STREAMING)
     sending.close()
     assert [one.body["value"] for one in hooks.at("/a")] == ["Copying", "Streaming"]
-    assert f"{hooks.url('/a')} was not sent: HTTP 404" in caplog.text
+    assert f"to spec.notifications[1] ({hooks.url('')}) was not sent: HTTP 404" in caplog.text
     assert "secret" not in caplog.text
 
 
