@@ -31,7 +31,7 @@ LOOK_SECONDS = 0.2
 IDLE_SECONDS = 900
 """The source closes the session after this silence. An attempt may take 10 min."""
 PATIENT_SECONDS = 600.0
-"""How long an answer of the session may take where a second one can unlock (``stand_in``).
+"""How long an answer of the session may take, since a second one can unlock (``stand_in``).
 
 Without the session, an unlock depends on the target.
 """
@@ -60,16 +60,10 @@ class CutoverMutexLost(RetriableError):
 class CutoverMutex:
     """Acquired by one thread, used by several, one at a time. ``connect`` opens the session that holds it."""
 
-    def __init__(
-        self, connect: Callable[[], Session], own: AdvisoryLock, answer_seconds: float = PATIENT_SECONDS
-    ) -> None:
-        """``own``: the named lock by which this Ferry's session is found, also while it waits for the mutex.
-
-        ``answer_seconds``: how long a statement on the session that holds the mutex may take.
-        """
+    def __init__(self, connect: Callable[[], Session], own: AdvisoryLock) -> None:
+        """``own``: the named lock by which this Ferry's session is found, also while it waits for the mutex."""
         self._connect = connect
         self._own = own
-        self._answer_seconds = answer_seconds
         self._session: Session | None = None
         self._using = threading.RLock()
 
@@ -126,7 +120,7 @@ class CutoverMutex:
         except BaseException:
             session.close()
             raise
-        session.answers_within(self._answer_seconds)
+        session.answers_within(PATIENT_SECONDS)
         self._session = session
         return True
 

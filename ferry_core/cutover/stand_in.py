@@ -4,7 +4,8 @@ A source that is busy, or a network that swallows one connection, must not make 
 as the source still has the session of the mutex, no other run has stopped writes for itself since. A second session may
 then allow them, if others find it as they find a statement that stops writes: it takes the same named locks *before* it
 looks who holds the mutex. A successor of the Ferry ends both sessions before it begins. An attempt of another Ferry
-does not begin while the second one holds ``STATEMENT``. Called by ``source_lock``.
+does not begin while the second one holds ``STATEMENT``. Called by ``source_lock``, and by ``webhook_lock``, whose call
+names the lock that it ends and so need not be found.
 """
 
 import logging
@@ -26,7 +27,8 @@ def unlock(
 ) -> None:
     """Do ``work`` on the session that holds the mutex, or on one beside it, whichever answers first.
 
-    ``enrolled`` opens a session that others find. Raises CutoverMutexLost if the source has ended the mutex's session.
+    ``enrolled`` opens a session that others find, if ``work`` changes the source. Raises CutoverMutexLost if the source
+    has ended the mutex's session.
     """
     working = Background("source-unlock", lambda: mutex.use(work))
     while not working.ended(UNANSWERED_SECONDS):

@@ -7,8 +7,9 @@ What is sent and what the other side must do is in docs/webhooks.md. The parts t
 - A lock whose answer is lost may have been taken. Every attempt that has sent the call and fails sends the other one.
 - A call that is still on its way from a dead copier cannot be stopped. The other side ignores a lock whose ``lockId``
   was unlocked before, and an unlock of a lock that is not the current one.
-- The cutover mutex keeps the attempts of several Ferries apart, and a run that has lost it asks the lease before it
-  allows writes (``unlocking``).
+- The cutover mutex keeps the attempts of several Ferries apart. A run asks the source whether it still has it, over a
+  second session if the first one does not answer, and only one that has lost it needs the lease to allow writes
+  (``unlocking``): the target may hang.
 
 Whether writes have really stopped is not visible here: as with ``None``, changes that arrive later fail the attempt, or
 are reported after it.
@@ -19,17 +20,18 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from ferry_core.api.cutover import TokenRef, Webhook
-from ferry_core.cutover.killing import ANSWER_SECONDS
 from ferry_core.cutover.lock_sessions import LockSessions
 from ferry_core.cutover.mutex import CutoverMutex
 from ferry_core.cutover.source_lock import LOCK_KIND, Check, Released
+from ferry_core.cutover.stand_in import unlock
 from ferry_core.cutover.write_block import WriteBlock
 from ferry_core.errors import DataError, FerryError, RetriableError
 from ferry_core.http_post import PostFailed, post, without_secrets
@@ -113,8 +115,7 @@ class WebhookLock:
         self.caution = ""
         self._sessions = LockSessions(login, owner)
         self._calls = calls
-        # A session that the network has swallowed must not keep writes stopped: without it, the lease decides at once.
-        self._mutex = CutoverMutex(self._sessions.open, self._sessions.turn, ANSWER_SECONDS)
+        self._mutex = CutoverMutex(self._sessions.open, self._sessions.turn)
         self._stored: Mapping[str, str] = {}
         self._sent = self._locked = False
 
@@ -170,12 +171,16 @@ class WebhookLock:
 
     def unlock(self) -> None:
         if self._sent:
-            self._mutex.use(self._unlock_as_holder)
+            # Asked only. A successor ends the session of the mutex before it calls anything; if it does so after this
+            # answer, the call changes nothing: it names our lockId. So nobody has to find the session that asked.
+            unlock(self._mutex, lambda session: session.query("SELECT 1"), self._asking)
+            self._allow(self._stored)
         self.block.ends()
 
-    def _unlock_as_holder(self, session: Session) -> None:
-        session.query("SELECT 1")  # a successor has ended the session before it called anything
-        self._allow(self._stored)
+    @contextmanager
+    def _asking(self) -> Iterator[Session]:
+        with self._sessions.open() as session:
+            yield session
 
     def release(self, stored: Mapping[str, str]) -> Released:
         self._end_older_run()
