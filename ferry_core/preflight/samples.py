@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from ferry_core.errors import Interrupted
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.limited import query_within
 from ferry_core.mysql.literals import identifier
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import ServerFacts
@@ -116,17 +117,11 @@ def _sampled(
         try:
             if time.monotonic() > deadline:
                 unseen.append(table)
-            elif any(context.source.query(_bounded(context, one)) for one in statements(table, condition)):
+            elif any(query_within(context.source, TABLE_SECONDS, one) for one in statements(table, condition)):
                 found.append(table)
         except Interrupted:
             unseen.append(table)
     return found, unseen
-
-
-def _bounded(context: PreflightContext, select: str) -> str:
-    if context.source_facts.mariadb:
-        return f"SET STATEMENT max_statement_time = {TABLE_SECONDS} FOR {select}"
-    return select.replace("SELECT ", f"SELECT /*+ MAX_EXECUTION_TIME({TABLE_SECONDS * 1000}) */ ", 1)
 
 
 def _unseen(context: PreflightContext, tables: list[Table], what: str) -> Finding:

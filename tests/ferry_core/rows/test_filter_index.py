@@ -129,6 +129,9 @@ def test_an_index_whose_entries_are_not_in_the_keys_order_is_used_for_few_rows(b
     few = ("tenant_id = 7", "tenant_id BETWEEN 5 AND 8", "tenant_id = no_column")
     assert [found(where).finding_index for where in few] == ["of_tenant"] * 3
     assert found("tenant_id = 7", reads_lock=True).finding_index == ""
+    slow = found("tenant_id < 512 AND SLEEP(0.001) = 2")  # no row matches, but each entry is read
+    wrong = found("tenant_id < 512 AND tenant_id * 9223372036854775807 > 0")  # an error of a row: preflight explains it
+    assert (slow.finding_index, wrong.finding_index) == ("", "")
     many = found("tenant_id < 512")
     assert many.finding_index == ""
     create_missing(both.control, both.target, [many], both.fence)
