@@ -65,10 +65,6 @@ _GROUPS: dict[_Meaning, tuple[int, ...]] = {
     ): (1206,),
     _Meaning(TooLarge, Reason.ROWS_TOO_LARGE): (1153, 1301),
     _Meaning(ConnectionLost, Reason.ANSWER_MALFORMED): (CR.CR_MALFORMED_PACKET,),
-    # As lost as a broken connection: new sessions send rows as the server takes them now.
-    _Meaning(ConnectionLost, Reason.LOCAL_INFILE_DISABLED, "rows are sent as REPLACE ... VALUES from now on"): (
-        *(1148, 3948, 4166),
-    ),
     _Meaning(DataError, Reason.ANSWER_TOO_LARGE, "if it has rows that large, give the copier more memory"): (
         CR.CR_NET_PACKET_TOO_LARGE,
     ),
@@ -129,6 +125,11 @@ def table_is_gone(error: BaseException) -> bool:
 def index_is_gone(error: FerryError) -> bool:
     """Whether a statement failed because an index that it names does not exist, or no longer is visible."""
     return error.code == 1176
+
+
+def files_are_refused(error: FerryError) -> bool:
+    """Whether LOAD DATA LOCAL was refused, by the server or by a proxy before it."""
+    return error.code in (1148, 3948, 4166)
 
 
 def is_referenced(error: FerryError) -> bool:

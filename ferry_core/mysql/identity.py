@@ -79,6 +79,8 @@ class KnownServer:
 
     def __init__(self, role: ServerRole, patience_seconds: float) -> None:
         """``patience_seconds``: how long the address may lead to another server before that ends the run."""
+        self.refuses_files = False
+        """Whether LOAD DATA LOCAL was refused once, perhaps by a proxy, whatever the server's variable says."""
         self._role = role
         self._patience = patience_seconds
         self._lock = threading.Lock()

@@ -14,10 +14,10 @@ from typing import Any, Self
 from pymysql import err
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from ferry_core.errors import ConfigError, ConnectionLost, FerryError, Interrupted
+from ferry_core.errors import ConfigError, ConnectionLost, DataError, FerryError, Interrupted
 from ferry_core.mysql import catalogue
 from ferry_core.mysql.endpoint import Endpoint
-from ferry_core.mysql.faults import classify, unreachable
+from ferry_core.mysql.faults import classify, files_are_refused, unreachable
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.guarded import malformed
 from ferry_core.mysql.identity import COLUMNS, ServerIdentity
@@ -300,14 +300,31 @@ class Session:
         return not self._connection.open
 
     def takes_files(self) -> bool:
-        """Whether the server accepts LOAD DATA LOCAL now."""
+        """Whether the server accepts LOAD DATA LOCAL now, as far as is known."""
+        known = self.endpoint.known
+        if known is not None and known.refuses_files:
+            return False
         return self.number("SELECT @@GLOBAL.local_infile") == 1
 
     def load(self, statement: str, payload: bytes) -> LoadResult:
-        """Run LOAD DATA LOCAL with ``payload`` as the content of the file."""
+        """Run LOAD DATA LOCAL with ``payload`` as the content of the file.
+
+        A refusal is as if the connection were lost: new sessions know of it, and send rows in another way.
+        """
         self._connection.payload = payload
         try:
             self.execute(statement)
+        except DataError as error:
+            known = self.endpoint.known
+            if known is None or not files_are_refused(error):
+                raise
+            known.refuses_files = True
+            raise ConnectionLost(
+                Reason.LOCAL_INFILE_DISABLED,
+                f"{error.message}; rows are sent as REPLACE ... VALUES from now on",
+                server=error.server,
+                code=error.code,
+            ) from error
         finally:
             self._connection.payload = None
         # The message starts with a length byte, so it is not split. lc_messages sets its language.

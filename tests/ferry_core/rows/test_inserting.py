@@ -1,5 +1,6 @@
 """Rows for a target with local_infile=OFF."""
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ferry_core.errors import DataError
+from ferry_core.errors import ConnectionLost, DataError, ServerRole
+from ferry_core.mysql import session as sessions
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.session import Purpose
+from ferry_core.mysql.identity import KnownServer
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.mysql.upload import UploadConnection
 from ferry_core.rows.inserting import _ROW
 from ferry_core.rows.session_pair import SessionPair
 from ferry_core.rows.statements import Statements
@@ -123,6 +127,23 @@ def test_a_single_row_with_null_in_a_generated_column(mysql_pair: Pair, schema: 
         assert both.copy_all([table]) == 1
     assert_equal_tables(mysql_pair.source, mysql_pair.target, f"{schema}.t")
     both.close()
+
+
+def test_files_that_are_refused_although_the_variable_allows_them(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a proxy. The next session knows it; what else is refused so is an error of the statement."""
+    target = replace(pair.target.endpoint("target"), known=KnownServer(ServerRole.TARGET, 0))
+    statement = "LOAD DATA LOCAL INFILE 'x' INTO TABLE mysql.user"
+    without_files = {"local_infile": False}
+    monkeypatch.setattr(sessions, "UploadConnection", lambda **given: UploadConnection(**given | without_files))
+    with contextlib.closing(Session(target, Purpose.TARGET)) as session:
+        assert session.takes_files()
+        with pytest.raises(DataError, match="StatementFailed"):
+            session.execute(statement)
+        assert session.takes_files()
+        with pytest.raises(ConnectionLost, match=r"LocalInfileDisabled: .* as REPLACE \.\.\. VALUES from now on"):
+            session.load(statement, b"")
+    with contextlib.closing(Session(target, Purpose.TARGET)) as session:
+        assert not session.takes_files()
 
 
 def test_the_target_stops_to_take_files_during_a_move(pair: Pair, schema: str, tmp_path: Path) -> None:
