@@ -49,6 +49,7 @@ class ServerRole(StrEnum):
     SOURCE = "source"
     TARGET = "target"
     REPLICA = "replica"  # of one of the two; only watched
+    PRIMARY = "primary"  # of a source that is a replica; its writes are stopped at the cutover
 
 
 class FerryError(Exception):

@@ -129,7 +129,9 @@ def _connections(loaded: LoadedFerry) -> Connections:
     """Another server at an address never becomes an error here, however long it answers: the command can be run
     again.
     """
-    return Connections(lambda: loaded.source, lambda: loaded.target, math.inf, token=loaded.token)
+    return Connections(
+        lambda: loaded.source, lambda: loaded.target, math.inf, token=loaded.token, primary=loaded.primary
+    )
 
 
 def _lease(loaded: LoadedFerry, connections: Connections) -> Lease | None:

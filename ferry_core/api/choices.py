@@ -110,3 +110,4 @@ class Acknowledgement(StrEnum):
     PRIVILEGED_WRITERS = "PrivilegedWriters"  # accounts that can write in spite of read_only
     SOURCE_IS_REPLICA = "SourceIsReplica"  # the source replicates from another server
     GENERATED_VALUES = "GeneratedValues"  # stored generated columns may hold other values on the target
+    ERRANT_TRANSACTIONS = "ErrantTransactions"  # a source that is a replica holds transactions that its primary lacks

@@ -83,6 +83,26 @@ class Replica(Model):
         return host_port(self.host, self.port)
 
 
+class Primary(Model):
+    """The server that applications write to, if the source is its replica. Rows and changes are read from the source;
+    at the cutover writes stop here.
+    """
+
+    host: Host
+    """Host name or address of the primary itself, not of a balancer."""
+    port: Port = 3306
+    """TCP port."""
+    credentials_secret_ref: CredentialsRef | None = None
+    """Secret with user name and password; without it those of the source are used."""
+    tls: Tls | None = None
+    """Encryption and verification of the connection; without it as for the source."""
+
+    @property
+    def address(self) -> str:
+        """In messages."""
+        return host_port(self.host, self.port)
+
+
 class Server(Model):
     """One MySQL or MariaDB server."""
 
@@ -101,3 +121,15 @@ class Server(Model):
     def address(self) -> str:
         """In messages."""
         return host_port(self.host, self.port)
+
+
+class Source(Server):
+    """The server that holds the rows: the one that applications write to, or a replica of it."""
+
+    primary: Primary | None = None
+    """The primary of a source that is a replica. A change restarts the copier."""
+
+    @property
+    def written(self) -> "Server | Primary":
+        """The server that applications write to."""
+        return self.primary or self

@@ -21,6 +21,7 @@ from ferry_core.api.choices import (
     OnNewTable,
     OnSchemaChange,
     OtherObjects,
+    SourceLockMode,
     TableEngine,
     VerifyMode,
 )
@@ -29,7 +30,7 @@ from ferry_core.api.durations import Between, Duration, Quantity
 from ferry_core.api.model import Model, Rule
 from ferry_core.api.notification import Notification
 from ferry_core.api.selection import Tables
-from ferry_core.api.servers import Server
+from ferry_core.api.servers import Server, Source
 from ferry_core.api.time_zones import in_a_known_zone
 
 _UID_SPACE = uuid.UUID("5b0b7a86-6d0c-5c1e-9a53-0f6f1c0d7e11")
@@ -236,6 +237,14 @@ def _unverified_is_acknowledged(spec: "Spec") -> bool:
     return spec.verify.mode is not VerifyMode.NONE or Acknowledgement.UNVERIFIED in spec.acknowledge
 
 
+def _events_are_not_a_replicas(spec: "Spec") -> bool:
+    return spec.source.primary is None or spec.schema_.objects.events is not OtherObjects.CREATE
+
+
+def _no_tables_of_a_primary_are_locked(spec: "Spec") -> bool:
+    return spec.source.primary is None or spec.cutover.source_lock is not SourceLockMode.LOCK_TABLES
+
+
 class Spec(Model):
     """What to move, from where to where, and how."""
 
@@ -253,10 +262,21 @@ class Spec(Model):
             "verify.mode None cuts over without comparing any row: accept that with acknowledge: [Unverified]",
             _unverified_is_acknowledged,
         ),
+        Rule(
+            "!has(self.source.primary) || self.schema.objects.events != 'Create'",
+            "a replica shows every event as disabled: with source.primary set schema.objects.events to Report, and "
+            "create the events yourself",
+            _events_are_not_a_replicas,
+        ),
+        Rule(
+            "!has(self.source.primary) || self.cutover.sourceLock != 'LockTables'",
+            "with source.primary cutover.sourceLock LockTables is not possible: use ReadOnly, Webhook or None",
+            _no_tables_of_a_primary_are_locked,
+        ),
     )
 
-    source: Server
-    """The server that holds the rows. Applications write to it until the cutover."""
+    source: Source
+    """The server that holds the rows. Applications write to it, or to its primary, until the cutover."""
     target: Server
     """The server that receives the rows."""
     tables: Tables

@@ -40,6 +40,7 @@ def preflight(loaded: LoadedFerry, state_path: Path | None) -> list[CheckResult]
                 own_objects=stored.objects,
                 replicas=loaded.replicas(),
                 by_gtid=stored.by_gtid,
+                primary_session=_session(loaded.primary(), opened, results) if loaded.primary else None,
             )
             results.extend(checked(context))  # keep the results before an error
         except FerryError as error:  # a server became unreachable meanwhile

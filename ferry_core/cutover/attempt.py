@@ -4,6 +4,7 @@
     record the intent and the old read_only values in the lease row
     stop writes on the source                          bounded by the deadline
     check for other writers                            XA and replication bypass the lock (``other_writers``)
+    wait until a source that is a replica has applied all that its primary has executed  (``primary``)
     stream to the source's final position, flush everything
     verify the keys changed since they were last verified
     stream to the position of that moment              an event of a selected table in between fails the attempt
@@ -50,6 +51,7 @@ from ferry_core.cutover.other_writers import (
     refuse_xa,
 )
 from ferry_core.cutover.outcome import WRITES_STOPPED, AttemptFailed, AttemptOutcome, late
+from ferry_core.cutover.primary import Primary
 from ferry_core.cutover.recording import Recording
 from ferry_core.cutover.source_lock import SourceLock
 from ferry_core.cutover.unlocking import ATTEMPT, UNLOCK_SECONDS, LeaseCorrector, undo
@@ -115,6 +117,8 @@ class CutoverAttempt:
     doubt: Callable[[FerryError], None] = lambda _: None
     may_replicate: bool = False
     replicated: Replicated | None = None
+    primary: Primary | None = None
+    """The server whose writes are stopped, if the source is its replica."""
     _recording: Recording = field(default_factory=Recording)
     _deadline: float = math.inf
     _doing: str = "asking the target"
@@ -264,8 +268,8 @@ class CutoverAttempt:
         if error.reason not in (Reason.DEADLINE_EXCEEDED, Reason.LOCK_CONFLICT):
             return ""
         try:
-            with self.control() as control:
-                found = blockers(control)
+            with self.control() as control, self._written(control) as written:
+                found = blockers(written)
         except RetriableError as lost:
             return f" (blocking transactions could not be listed: {lost})"
         return f"; transactions open on the source: {'; '.join(found)}" if found else ""
@@ -279,6 +283,8 @@ class CutoverAttempt:
             self.fence.read()  # a superseded run must not end its successor's sessions on the source
             self.lock.begin(self.deadline_seconds, check)
             intent = self.lock.intent(self.deadline_seconds) | {ATTEMPT: uuid.uuid4().hex}
+            if self.primary is not None:
+                intent |= self.primary.named()
             check()
             self._intent = intent
             self.fence.record(phase=Stage.CUTTING_OVER.value, cutover=intent)
@@ -299,8 +305,10 @@ class CutoverAttempt:
         self._doing = doing
 
     def _drain(self, deadline: float) -> int:
-        with self.control() as control, self.connected():
+        with self.control() as control, self._written(control) as written, self.connected():
             self.confirm()
+            if self.primary is not None:
+                self.primary.refuse_apart(control, written)
             self._step(STOPPING_WRITES)
             if (left := deadline - time.monotonic()) <= 0:
                 raise late("writes were not stopped yet")
@@ -308,8 +316,8 @@ class CutoverAttempt:
             self._stopped.set()
             self.reached(WRITES_STOPPED)
             self._step("draining")
-            self._refuse_other_writers(control, deadline)
-            self._stream_to_end(control, deadline)
+            self._refuse_other_writers(control, written, deadline)
+            self._stream_to_end(control, written, deadline)
             self.reached(STREAMED)
             changes = self.buffer.changes
             if not self._wait(self.buffer.wait_empty, deadline):
@@ -321,8 +329,10 @@ class CutoverAttempt:
                 raise AttemptFailed(Reason.ROWS_DIFFER, differing)
             self.reached("verified")
             self._step("looking for late changes")
-            self._stream_to_end(control, deadline)
-            self._refuse_other_writers(control, deadline)
+            self._stream_to_end(control, written, deadline)
+            self._refuse_other_writers(control, written, deadline)
+            if self.primary is not None:
+                self.primary.refuse_apart(control, written)
             if self.buffer.changes != changes:
                 raise AttemptFailed(
                     Reason.SOURCE_STILL_WRITTEN,
@@ -332,11 +342,15 @@ class CutoverAttempt:
                 )
             return changes
 
-    def _refuse_other_writers(self, control: Session, deadline: float) -> None:
+    def _written(self, control: Session) -> AbstractContextManager[Session]:
+        """A session on the server whose writes are stopped."""
+        return nullcontext(control) if self.primary is None else self.primary.connect()
+
+    def _refuse_other_writers(self, control: Session, written: Session, deadline: float) -> None:
         until = min(deadline, time.monotonic() + OTHER_WRITERS_SECONDS)
-        refuse_xa(control, lambda looked: self._wait(looked, until), self.lock)
+        refuse_xa(written, lambda looked: self._wait(looked, until), self.lock)
         if not self.may_replicate:
-            refuse_replication(control)
+            refuse_replication(written)
         refuse_unlogged(control, self.replicated)
 
     def _confirm(self) -> None:
@@ -363,7 +377,10 @@ class CutoverAttempt:
                 return True
         return False
 
-    def _stream_to_end(self, control: Session, deadline: float) -> None:
+    def _stream_to_end(self, control: Session, written: Session, deadline: float) -> None:
+        if self.primary is not None:
+            self.primary.await_applied(control, written, lambda applied: self._wait(applied, deadline))
+
         def shorter(asked: Callable[[float], bool]) -> bool:
             return self._wait(asked, (time.monotonic() + deadline) / 2)
 

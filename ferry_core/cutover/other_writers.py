@@ -31,10 +31,12 @@ def refuse_replication(control: Session) -> None:
     """AttemptFailed while replication is running."""
     running = running_replication(control)
     if running:
+        where = control.endpoint.where
         raise AttemptFailed(
             Reason.SOURCE_IS_REPLICA,
-            f"replication runs on the source and writes to it in spite of the lock: {'; '.join(running)}; STOP REPLICA "
-            "(MariaDB: STOP ALL SLAVES) there before the next attempt, and make sure that nothing starts it again",
+            f"replication runs on {where} and writes to it in spite of the lock: "
+            f"{'; '.join(running)}; STOP REPLICA (MariaDB: STOP ALL SLAVES) there before the next attempt, and make "
+            "sure that nothing starts it again",
         )
 
 

@@ -25,6 +25,7 @@ from ferry_core.api.report import Stage
 from ferry_core.consistency.fence import Fence, Lease
 from ferry_core.cutover.background import Background
 from ferry_core.cutover.messages import locked
+from ferry_core.cutover.primary import LOCKED_SERVER
 from ferry_core.cutover.source_lock import Released, SourceLock
 from ferry_core.errors import AmbiguousError, FerryError, RetriableError
 from ferry_core.mysql.session import Session
@@ -65,7 +66,10 @@ def _undo_once(fence: Fence, lock: SourceLock) -> Released:
 
 
 def _release(lock: SourceLock, lease: Lease) -> Released:
-    if lease.phase == _CUTTING_OVER and set(lease.cutover) - {ATTEMPT}:  # nothing is restored without a lock
+    if lease.phase == _CUTTING_OVER and set(lease.cutover) - {
+        ATTEMPT,
+        LOCKED_SERVER,
+    }:  # nothing is restored without a lock
         return lock.release(lease.cutover)
     return Released.NOTHING
 

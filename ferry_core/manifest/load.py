@@ -4,7 +4,7 @@ Every mistake is one ConfigError that says where it is and how to fix it. Called
 to preflight and to the run, which can reload credentials with it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from ferry_core.api.cutover import TokenRef
 from ferry_core.api.notices import notices
-from ferry_core.api.servers import CredentialsRef, Server, Tls
+from ferry_core.api.servers import CredentialsRef, Primary, Replica, Server, Tls
 from ferry_core.api.spec import Ferry, token_refs
 from ferry_core.errors import ConfigError, ServerRole
 from ferry_core.manifest.documents import Document, read_documents
@@ -39,6 +39,13 @@ class LoadedFerry:
         """Read credentials and certificates of source and target again; the Ferry itself stays the same."""
         return _endpoints(self.ferry, self._current_secrets())
 
+    @property
+    def primary(self) -> Callable[[], Endpoint] | None:
+        """If the source is a replica: gives its primary, with its current credentials and certificates."""
+        if self.ferry.spec.source.primary is None:
+            return None
+        return lambda: _primary(self.ferry, self._current_secrets())
+
     def replicas(self) -> list[Endpoint]:
         """The replicas to watch, with their current credentials and certificates."""
         return _replicas(self.ferry, self._current_secrets())
@@ -63,8 +70,10 @@ def load(files: Sequence[Path], secrets_dir: Path | None = None, *, to_run: bool
     ferry = _validated(_the_ferry(documents, files))
     secrets = _secrets(documents, ferry, secrets_dir)
     source, target = _endpoints(ferry, secrets)
+    if ferry.spec.source.primary is not None:
+        _primary(ferry, secrets)  # refuses a Secret that is missing
     if to_run:
-        _replicas(ferry, secrets)  # these refuse a Secret that is missing
+        _replicas(ferry, secrets)  # the same
         for ref in token_refs(ferry.spec):
             _token(ref, secrets)
     return LoadedFerry(ferry, source, target, notices(ferry), tuple(files), secrets_dir)
@@ -112,6 +121,13 @@ def _endpoints(ferry: Ferry, secrets: SecretStore) -> tuple[Endpoint, Endpoint]:
     return source, _endpoint(ServerRole.TARGET, _login(ServerRole.TARGET, ferry.spec.target), secrets)
 
 
+def _primary(ferry: Ferry, secrets: SecretStore) -> Endpoint:
+    primary = ferry.spec.source.primary
+    assert primary is not None, "asked"
+    login = _other_login(_login(ServerRole.SOURCE, ferry.spec.source), primary, "spec.source.primary")
+    return _endpoint(ServerRole.PRIMARY, login, secrets)
+
+
 def _replicas(ferry: Ferry, secrets: SecretStore) -> list[Endpoint]:
     """In the order of the spec, the source's first."""
     return [
@@ -144,16 +160,19 @@ def _login(role: ServerRole, server: Server) -> _Login:
 
 
 def _replica_logins(role: ServerRole, server: Server) -> Iterator[_Login]:
-    """What a replica does not say itself is as for its server."""
     for number, replica in enumerate(server.replicas):
-        login = _login(role, server)._replace(host=replica.host, port=replica.port)
-        field = f"spec.{role}.replicas[{number}]"
-        if replica.credentials_secret_ref is not None:
-            credentials = replica.credentials_secret_ref
-            login = login._replace(credentials=credentials, credentials_field=f"{field}.credentialsSecretRef")
-        if replica.tls is not None:
-            login = login._replace(tls=replica.tls, tls_field=f"{field}.tls.secretRef")
-        yield login
+        yield _other_login(_login(role, server), replica, f"spec.{role}.replicas[{number}]")
+
+
+def _other_login(login: _Login, other: Replica | Primary, field: str) -> _Login:
+    """What ``other`` does not say itself is as in ``login``."""
+    login = login._replace(host=other.host, port=other.port)
+    if other.credentials_secret_ref is not None:
+        credentials = other.credentials_secret_ref
+        login = login._replace(credentials=credentials, credentials_field=f"{field}.credentialsSecretRef")
+    if other.tls is not None:
+        login = login._replace(tls=other.tls, tls_field=f"{field}.tls.secretRef")
+    return login
 
 
 def _endpoint(role: ServerRole, login: _Login, secrets: SecretStore) -> Endpoint:

@@ -45,7 +45,9 @@ class Endpoint:
     @property
     def fields(self) -> str:
         """What precedes the name of one of its fields of the spec in messages."""
-        return "the replica's " if self.role is ServerRole.REPLICA else f"spec.{self.role}."
+        if self.role is ServerRole.REPLICA:
+            return "the replica's "
+        return "spec.source.primary." if self.role is ServerRole.PRIMARY else f"spec.{self.role}."
 
     @property
     def address(self) -> str:

@@ -156,10 +156,17 @@ class KnownServer:
         now = time.monotonic()
         since, last = self._other or (now, now)
         self._other = (since if now - last < APART_SECONDS else now), now
+        way_out = "after a failover start over with a fresh copy"
+        if self._role is ServerRole.PRIMARY:
+            way_out = "after a failover name the server from which the source replicates now"
         error = OtherServer(
-            Reason.SOURCE_REPLACED if self._role is ServerRole.SOURCE else Reason.TARGET_REPLACED,
+            Reason.SOURCE_REPLACED
+            if self._role is ServerRole.SOURCE
+            else Reason.PRIMARY_REPLACED
+            if self._role is ServerRole.PRIMARY
+            else Reason.TARGET_REPLACED,
             f"{self._role} {address} is another server now, {found}, and this run began with {known}. Point the Ferry "
-            "at the server itself, not at a balancer; after a failover start over with a fresh copy"
+            f"at the server itself, not at a balancer; {way_out}"
             f"{UNPROVEN if perhaps_renamed(known, found) else ''}",
             server=self._role,
         )

@@ -232,6 +232,14 @@ class Session:
         connection: Any = self._connection
         return list(connection._result.rows or ())  # noqa: SLF001 - a cursor would decode and copy
 
+    def named(self, statement: str) -> list[dict[str, str | None]]:
+        """The same as text by the names of the columns, for statements whose columns differ between versions."""
+        rows = self.query(statement)
+        connection: Any = self._connection
+        names = [field.name for field in connection._result.fields or ()]  # noqa: SLF001 - as above
+        texts = ([None if value is None else value.decode("utf-8", "replace") for value in row] for row in rows)
+        return [dict(zip(names, row, strict=True)) for row in texts]
+
     def row(self, statement: str | bytes, columns: int) -> Row:
         """These first columns of the first row. An answer without them is not MySQL's (AnswerMalformed)."""
         rows = self.query(statement)

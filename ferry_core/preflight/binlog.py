@@ -150,6 +150,8 @@ def _retention(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _replica(context: PreflightContext) -> Iterator[Finding]:
+    if context.spec.source.primary is not None:
+        return  # meant to be one: ``preflight.primary``
     source = context.source_facts
     running = []
     rows = _replication(context)
@@ -165,8 +167,9 @@ def _replica(context: PreflightContext) -> Iterator[Finding]:
     if running and (context.makes_source_read_only or context.locks_source_tables):
         yield failed(
             Reason.SOURCE_IS_REPLICA,
-            f"{message}, and sourceLock {context.spec.cutover.source_lock.value} cannot stop that; STOP REPLICA "
-            "(MariaDB: STOP SLAVE) there, ferry from the primary, or stop the writes yourself with "
+            f"{message}, and sourceLock {context.spec.cutover.source_lock.value} cannot stop that; name "
+            "its primary in spec.source.primary, ferry from the primary itself, STOP REPLICA (MariaDB: STOP SLAVE) "
+            "there, or stop the writes yourself with "
             "cutover.sourceLock: None",
         )
     elif running:

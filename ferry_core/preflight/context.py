@@ -32,7 +32,8 @@ class PreflightContext:
     ``dropped_again`` those of them that it drops and creates once more. ``own_objects`` are the views, routines and
     events that it created or planned: for a name in the state, the fingerprints that its definition may have.
     ``replicas`` are those to watch, in the order of the spec.
-    ``by_gtid`` says that the stored state has a position of GTIDs.
+    ``by_gtid`` says that the stored state has a position of GTIDs. ``primary_session`` is on the primary of a source
+    that is a replica, None if the spec names none.
     """
 
     spec: Spec
@@ -51,6 +52,7 @@ class PreflightContext:
     own_objects: Callable[[str], Collection[str]] = lambda _: ()
     replicas: Sequence[Endpoint] = ()
     by_gtid: bool = False
+    primary_session: Session | None = None
 
     @cached_property
     def tables(self) -> Sequence[Table]:
@@ -65,6 +67,17 @@ class PreflightContext:
     @property
     def target(self) -> Session:
         return _reached(self.target_session, "target")
+
+    @property
+    def written(self) -> Session:
+        """On the server that applications write to: the source or its primary."""
+        if self.spec.source.primary is None:
+            return self.source
+        return _reached(self.primary_session, "primary")
+
+    @cached_property
+    def written_facts(self) -> ServerFacts:
+        return self.source_facts if self.spec.source.primary is None else ServerFacts(self.written)
 
     @cached_property
     def source_facts(self) -> ServerFacts:

@@ -15,7 +15,7 @@ from ferry_core.text import shortlist
 
 
 def _read_only(context: PreflightContext) -> Iterator[Finding]:
-    source = context.source_facts
+    source = context.written_facts
     if not (context.makes_source_read_only and source.is_on("read_only")):
         return
     if context.own_lease is not None and context.own_lease.locks_source:
@@ -25,7 +25,7 @@ def _read_only(context: PreflightContext) -> Iterator[Finding]:
     perhaps = f"{perhaps_cut_over(context.target.endpoint.address, context.ferry_uid)}: " if started else ""
     yield failed(
         Reason.SOURCE_READ_ONLY,
-        f"{found_read_only(context.source, name)}, and the target records no cutover attempt that set it: after an "
+        f"{found_read_only(context.written, name)}, and the target records no cutover attempt that set it: after an "
         f"abort nobody would know what to restore. {perhaps}SET GLOBAL read_only = OFF, or, if it is to stay "
         f"read-only, stop the writes yourself with cutover.sourceLock: None",
     )
@@ -33,7 +33,7 @@ def _read_only(context: PreflightContext) -> Iterator[Finding]:
 
 def _privileged_writers(context: PreflightContext) -> Iterator[Finding]:
     """MySQL's super_read_only stops everybody; MariaDB's read_only does not."""
-    source = context.source_facts
+    source = context.written_facts
     if not (source.mariadb and context.makes_source_read_only):
         return
     known = Reason.PRIVILEGED_WRITERS.value in {str(word) for word in context.spec.acknowledge}
@@ -48,7 +48,7 @@ def _privileged_writers(context: PreflightContext) -> Iterator[Finding]:
         )
         return
     privileges = ["'READ_ONLY ADMIN'", "'READ ONLY ADMIN'"] + ["'SUPER'"] * (source.version < (10, 11))
-    rows = context.source.query(
+    rows = context.written.query(
         "SELECT DISTINCT GRANTEE FROM information_schema.USER_PRIVILEGES "
         f"WHERE PRIVILEGE_TYPE IN ({', '.join(privileges)}) ORDER BY 1"
     )
@@ -63,14 +63,14 @@ def _privileged_writers(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _events(context: PreflightContext) -> Iterator[Finding]:
-    source = context.source_facts
+    source = context.written_facts
     stops = context.makes_source_read_only or context.locks_source_tables
     if not (stops and source.is_on("event_scheduler")):
         return
     meanwhile = "they fail while it is read-only, and would write there again if it were unlocked after the cutover"
     if context.locks_source_tables:
         meanwhile = "what they write to locked tables waits, and is written there once cutover.watchFor is over"
-    count = context.source.number("SELECT COUNT(*) FROM information_schema.EVENTS WHERE STATUS = 'ENABLED'")
+    count = context.written.number("SELECT COUNT(*) FROM information_schema.EVENTS WHERE STATUS = 'ENABLED'")
     if not source.grants.in_every_schema("EVENT"):
         grant = f"GRANT EVENT ON *.* TO {source.account}"
         yield warning(
@@ -100,7 +100,7 @@ def _prepared(context: PreflightContext) -> Iterator[Finding]:
 
 
 def _open_xa(context: PreflightContext) -> Iterator[Finding]:
-    source = context.source_facts
+    source = context.written_facts
     if source.mariadb or not context.makes_source_read_only or source.grants.on_schema("SELECT", "performance_schema"):
         return
     grant = f"GRANT SELECT ON performance_schema.* TO {source.account}"

@@ -82,7 +82,7 @@ def _follow_source(context: PreflightContext) -> Iterator[Finding]:
 
 def _lock_source(context: PreflightContext) -> Iterator[Finding]:
     """Privileges for cutover.sourceLock: ReadOnly and LockTables."""
-    source = context.source_facts
+    source = context.written_facts
     if context.locks_source_tables:
         for schema in sorted({table.source.schema for table in context.tables}):
             if not source.grants.on_schema("LOCK TABLES", schema):
@@ -95,12 +95,29 @@ def _lock_source(context: PreflightContext) -> Iterator[Finding]:
     # In MariaDB 10.11 SUPER no longer includes READ_ONLY ADMIN.
     if not source.mariadb and not source.grants.everywhere("SUPER"):
         parts = (
-            ("SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN") if context.source.version.dynamic_privileges else ("SUPER",)
+            ("SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN") if context.written.version.dynamic_privileges else ("SUPER",)
         )
         wanted |= dict.fromkeys(parts, why)
     elif source.mariadb and (source.version >= (10, 11) or not source.grants.everywhere("SUPER")):
         wanted |= {"READ_ONLY ADMIN": why}
     yield from _missing_everywhere(source, wanted)
+
+
+def _ask_primary(context: PreflightContext) -> Iterator[Finding]:
+    """What an attempt asks of the primary of a source that is a replica."""
+    if context.spec.source.primary is None:
+        return
+    primary = context.written_facts
+    if primary.mariadb:
+        wanted = {
+            "REPLICA MONITOR": "to see whether it is a replica",
+            "BINLOG MONITOR": "to ask for its binlog's state",
+        }
+    else:
+        wanted = {"REPLICATION CLIENT": "to see whether it is a replica"}
+        if context.written.version.dynamic_privileges:
+            wanted["XA_RECOVER_ADMIN"] = "to see prepared XA transactions"
+    yield from _missing_everywhere(primary, wanted)
 
 
 def _write_target(context: PreflightContext) -> Iterator[Finding]:
@@ -131,5 +148,6 @@ CHECKS = (
     Check("privileges: wait for writes", "source", _lock_tables),
     Check("privileges: read the binlog", "source", _follow_source),
     Check("privileges: lock the source", "source", _lock_source),
+    Check("privileges: ask the primary", "source", _ask_primary),
     Check("privileges: write", "target", _write_target),
 )

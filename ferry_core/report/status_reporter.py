@@ -6,8 +6,9 @@ The engine's threads call the counters, the coordinator everything else. ``Progr
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from ferry_core.api.choices import VerifyMode
 from ferry_core.api.report import Report, Stage, TableReport
@@ -43,6 +44,9 @@ from ferry_core.verify.difference import RowsDiffer, RowsDifferAgain
 from ferry_core.workers.background_verifier import BackgroundVerifier
 from ferry_core.workers.engine import Engine
 
+if TYPE_CHECKING:
+    from ferry_core.throttle.probe import Reading
+
 log = logging.getLogger(__name__)
 
 NAMED_TABLES = 10
@@ -60,6 +64,8 @@ class StatusReporter(CutoverReporter):
         self._applying = ""
         self._failed: FerryError | None = None
         self._engine: Engine | None = None
+        self.behind_primary: Callable[[], Reading] | None = None
+        """How far a source that is a replica is behind, in seconds."""
         self._began = time.time()
         self._json_before = 0
         self._counting = threading.Lock()
@@ -266,10 +272,17 @@ class StatusReporter(CutoverReporter):
         if self._engine is None:
             return None
         stream = self._engine.streamer.status()
+        behind = None if self.behind_primary is None else self.behind_primary()
+        if stream.lag_seconds is None or (behind is not None and behind.value is None):
+            return None
         oldest = self._engine.buffer.oldest_commit()
-        if stream.lag_seconds is None or oldest is None:
-            return stream.lag_seconds
-        return max(stream.lag_seconds, time.time() + self._engine.streamer.clock_ahead - oldest)
+        waiting = 0.0 if oldest is None else time.time() + self._engine.streamer.clock_ahead - oldest
+        return max(stream.lag_seconds, waiting, 0.0 if behind is None else behind.value or 0.0)
+
+    @property
+    def lag_unknown_because(self) -> str:
+        """For a source that is a replica; empty: it follows its primary."""
+        return "" if self.behind_primary is None else self.behind_primary().why
 
     def tick(self) -> None:
         """Update the snapshot from the run's parts."""

@@ -34,6 +34,7 @@ from ferry_core.run.new_tables import NewTables
 from ferry_core.run.objects import Save, TargetObjects
 from ferry_core.run.operations import WaitUntil
 from ferry_core.run.parts import Parts
+from ferry_core.run.primary import end_of_writes, primary_of
 from ferry_core.run.rebuilds import Rebuilds
 from ferry_core.schema.foreign_keys import add_foreign_keys
 from ferry_core.tables.table import TableName
@@ -273,6 +274,7 @@ class DataOperations:
             doubt=self._reporter.doubt,
             may_replicate=context.may_replicate,
             replicated=self._parts.replicated,
+            primary=primary_of(context),
         )
         try:
             outcome = cutover.run()
@@ -306,7 +308,7 @@ class DataOperations:
 
     def watched_end(self) -> WatchedEnd:
         streamer = self._engine.streamer
-        return WatchedEnd(self._connections.source_end, streamer.reached, streamer.status)
+        return WatchedEnd(partial(end_of_writes, self._parts.context), streamer.reached, streamer.status)
 
     def depending_on(self, tables: Collection[str]) -> Collection[str]:
         return with_children(tables, self._engine.moves.cascades)

@@ -29,6 +29,7 @@ from ferry_core.run.attempts import AttemptSeries
 from ferry_core.run.coordinator import Coordinator
 from ferry_core.run.options import RunOptions
 from ferry_core.run.probes import signals
+from ferry_core.run.replica_watch import ReplicaWatch
 from ferry_core.run.restart_policy import RestartPolicy
 from ferry_core.run.startup import RunStartup
 from ferry_core.text import shortlist
@@ -56,13 +57,18 @@ class Ferry:
         self.reporter = StatusReporter(loaded.ferry, self.throttle, self.intent)
         self._ended = threading.Event()
         self._known_endpoints = loaded.source, loaded.target
+        self._known_primary: Endpoint | None = None
         self._connections = Connections(
             lambda: self._endpoints()[0],
             lambda: self._endpoints()[1],
             options.retry_seconds,
             loaded.replicas,
             loaded.token,
+            loaded.primary and self._primary,
         )
+        self._replica = ReplicaWatch(self._connections)
+        if self._connections.has_primary:
+            self.reporter.behind_primary = self._replica.reading
         self.throttle.watch(tuple(signals(loaded.ferry, self._connections)))
         self._startup = RunStartup(loaded.ferry, options, self._connections, self.intent, self.throttle, self.reporter)
 
@@ -72,6 +78,17 @@ class Ferry:
         except ConfigError as error:
             log.warning("credentials could not be read again, using the previous ones: %s", error)
         return self._known_endpoints
+
+    def _primary(self) -> Endpoint:
+        """Of a source that is a replica."""
+        assert self._loaded.primary is not None, "asked only then"
+        try:
+            self._known_primary = self._loaded.primary()
+        except ConfigError as error:
+            if self._known_primary is None:
+                raise
+            log.warning("credentials of the primary could not be read again, using the previous ones: %s", error)
+        return self._known_primary
 
     # -- the run --------------------------------------------------------------------------------------------------
 
@@ -98,6 +115,7 @@ class Ferry:
             finally:
                 self._ended.set()
                 self.throttle.close()
+                self._replica.close()
                 self._connections.abort_all()  # an abandoned comparison would delay the end of the process
 
     @contextlib.contextmanager

@@ -9,6 +9,7 @@ cleanup``. ``cutover.unlocking`` decides who may unlock.
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +23,9 @@ from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
 from ferry_core.consistency.own_tables import completed_by_hand
 from ferry_core.cutover.messages import CHECK_FIRST
+from ferry_core.cutover.primary import LOCKED_SERVER
 from ferry_core.cutover.source_lock import Released, SourceLock
-from ferry_core.cutover.unlocking import undo, undo_without_writing
+from ferry_core.cutover.unlocking import ATTEMPT, undo, undo_without_writing
 from ferry_core.errors import AmbiguousError, ConfigError, Fenced, FerryError
 from ferry_core.preflight.read_only import found_read_only, perhaps_cut_over
 from ferry_core.reasons import Reason
@@ -68,6 +70,10 @@ def unlock_again(context: RunContext, fence: Fence) -> None:
     """Unlock an attempt that an older run may have started between ``unlock_first`` and the fence."""
     stored = fence.read().cutover
     lock = lock_to_undo(stored, context.ferry, context.connections, context.flavor, context.uid)
+    if stored:
+        with context.connections.written_control(PATIENT_SECONDS) as written:
+            elsewhere = _elsewhere(stored, context.ferry, context.connections, source_identity(written))
+        refuse_unclear(LeftLock(Released.UNCLEAR if elsewhere else Released.NOTHING, elsewhere))
     released = undo(fence, lock)
     if context.lease is not None:
         refuse_unclear(LeftLock(released, said(released, lock, context.lease)))
@@ -207,11 +213,13 @@ def unlock_left(
     if lease.phase != Stage.CUTTING_OVER.value:
         return LeftLock(Released.NOTHING, "")
     uid = ferry_uid(ferry)
-    with connections.source_control(PATIENT_SECONDS) as source:
-        flavor, identity = source.flavor, source_identity(source)
+    with connections.written_control(PATIENT_SECONDS) as written:
+        flavor, identity = written.flavor, source_identity(written)
     lock = lock_to_undo(lease.cutover, ferry, connections, flavor, uid)
+    if elsewhere := _elsewhere(lease.cutover, ferry, connections, identity):
+        return LeftLock(Released.UNCLEAR, elsewhere)
     state = _state(connections, state_path, uid) if lease.source_id != identity else None
-    if not source_was(lease.source_id, identity, connections, state):
+    if not connections.has_primary and not source_was(lease.source_id, identity, connections, state):
         return LeftLock(
             Released.UNCLEAR,
             f"a cutover attempt of this Ferry was running on source server {lease.source_id}, but "
@@ -230,6 +238,23 @@ def unlock_left(
     except FerryError as error:
         released = _without_writing(ferry, connections, lock, error)
     return LeftLock(released, said(released, lock, lease), fence)
+
+
+def _elsewhere(stored: Mapping[str, str], ferry: FerryManifest, connections: Connections, identity: str) -> str:
+    """A message if the attempt stopped writes on another server than the manifest names now; otherwise empty.
+
+    ``identity`` is that of the server that applications write to, by the manifest. For a lock on the source itself, the
+    lease has its identity in another column.
+    """
+    locked, written = stored.get(LOCKED_SERVER), ferry.spec.source.written
+    if locked == identity or (locked is None and not connections.has_primary) or not set(stored) - {ATTEMPT}:
+        return ""
+    there = "the source itself" if locked is None else f"server {locked}, then the source's primary"
+    return (
+        f"a cutover attempt of this Ferry stopped writes on {there}, and {written.address}, where applications write "
+        f"by the manifest, is {identity}: nothing is changed there. Give spec.source.primary the value of that "
+        f"attempt; if that server is gone for good, {CHECK_FIRST} start over with a fresh copy"
+    )
 
 
 def said(released: Released, lock: SourceLock, lease: Lease) -> str:
@@ -281,7 +306,7 @@ def perhaps_forgotten(ferry: FerryManifest, connections: Connections, lease: Lea
     if not _may_be_ours(ferry):
         return ""
     unanswered = () if must_know else (FerryError,)
-    with contextlib.suppress(*unanswered), connections.source_control(PATIENT_SECONDS) as source:
+    with contextlib.suppress(*unanswered), connections.written_control(PATIENT_SECONDS) as source:
         lock = read_only_lock(connections, source.flavor, ferry_uid(ferry))
         if lock.is_read_only():
             return (
@@ -304,7 +329,7 @@ def unknown_lock(ferry: FerryManifest, connections: Connections) -> str:
 
 def read_only_by_hand(ferry: FerryManifest, connections: Connections) -> str | None:
     """Where and how a person allows writes, if the source is read-only. Raises if it cannot be asked."""
-    with connections.source_control(PATIENT_SECONDS) as source:
+    with connections.written_control(PATIENT_SECONDS) as source:
         lock = read_only_lock(connections, source.flavor, ferry_uid(ferry))
         return lock.by_hand({}) if lock.is_read_only() else None
 

@@ -28,7 +28,7 @@ def source_lock(
     if mode is SourceLockMode.NONE:
         return NoLock()
     if mode is SourceLockMode.LOCK_TABLES:
-        return TableLock(connections.source_to_unlock, tables, uid)
+        return TableLock(connections.written_endpoint, tables, uid)
     if mode is SourceLockMode.WEBHOOK:
         return _webhook_lock(ferry, connections, uid)
     return read_only_lock(connections, flavor, uid)
@@ -40,19 +40,19 @@ def lock_to_undo(
     """The lock of the attempt that recorded ``stored``."""
     kind = stored.get(LOCK_KIND)
     if kind == LOCK_TABLES:
-        return TableLock(connections.source_to_unlock, list, uid)
+        return TableLock(connections.written_endpoint, list, uid)
     if kind == WEBHOOK:
         return _webhook_lock(ferry, connections, uid)
     return read_only_lock(connections, flavor, uid)
 
 
 def read_only_lock(connections: Connections, flavor: Flavor, uid: str) -> ReadOnlyLock:
-    """Also tells whether the source is read-only."""
-    return ReadOnlyLock(connections.source_to_unlock, flavor, uid)
+    """Also tells whether the server that applications write to is read-only."""
+    return ReadOnlyLock(connections.written_endpoint, flavor, uid)
 
 
 def _webhook_lock(ferry: FerryManifest, connections: Connections, uid: str) -> WebhookLock:
     hooks, meta = ferry.spec.cutover.webhooks or Webhooks(), ferry.metadata
     identity = {"namespace": meta.namespace, "name": meta.name, "uid": uid}
     calls = WebhookCalls(hooks.lock, hooks.unlock, identity, connections.token)
-    return WebhookLock(connections.source_to_unlock, calls, uid)
+    return WebhookLock(connections.written_endpoint, calls, uid)

@@ -17,7 +17,7 @@ def missing_gates(run: Started, reporter: StatusReporter, wanted: DesiredState, 
     facts = decisions.Facts(
         lag=lag,
         caught_up=run.caught_up.look(lag),
-        lag_message=run.caught_up.missing(lag),
+        lag_message=reporter.lag_unknown_because or run.caught_up.missing(lag),
         lag_too_new=run.caught_up.too_new,
         copied=run.operations.all_copied,
         proven=run.operations.proven,

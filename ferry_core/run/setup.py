@@ -6,7 +6,7 @@ Called by ``ferry``.
 import json
 import logging
 from collections.abc import Callable, Collection
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -195,24 +195,30 @@ def validate(
         _refuse_foreign_state(context)
         context, found = _with_tables(context, source, target)
         if not (context.was_cut_over and context.state is not None):
-            checked = PreflightContext(
-                *(ferry.spec, uid, source, target, found.tables, context.started, store.describe()),
-                problems=found.problems,
-                stateless=context.stateless,
-                restart=options.restart,
-                recreatable=context.recreatable,
-                copied_again=context.copied_again,
-                dropped_again=context.dropped_again,
-                own_objects=context.state.objects.may_be if context.state is not None else lambda _: (),
-                replicas=connections.replicas(),
-                by_gtid=context.state is not None and context.state.by_gtid,
-            )
-            _refuse_lost_tables(context, checked.existing_targets)
-            results = run_checks(checked)
-            say(results)
-            refuse_failed(results)
+            with _on_primary(connections) as primary:
+                checked = PreflightContext(
+                    *(ferry.spec, uid, source, target, found.tables, context.started, store.describe()),
+                    problems=found.problems,
+                    stateless=context.stateless,
+                    restart=options.restart,
+                    recreatable=context.recreatable,
+                    copied_again=context.copied_again,
+                    dropped_again=context.dropped_again,
+                    own_objects=context.state.objects.may_be if context.state is not None else lambda _: (),
+                    replicas=connections.replicas(),
+                    by_gtid=context.state is not None and context.state.by_gtid,
+                    primary_session=primary,
+                )
+                _refuse_lost_tables(context, checked.existing_targets)
+                results = run_checks(checked)
+                say(results)
+                refuse_failed(results)
         opened.pop_all()  # the store stays open
     return context
+
+
+def _on_primary(connections: Connections) -> AbstractContextManager[Session | None]:
+    return connections.written_control() if connections.has_primary else nullcontext()
 
 
 def _lease_if_shown(target: Session, uid: str, store: CheckpointStore) -> Lease | None:

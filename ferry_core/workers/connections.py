@@ -51,14 +51,19 @@ class Connections:
         patience_seconds: float = RETRY_SECONDS,
         replicas: Callable[[], Sequence[Endpoint]] = tuple,
         token: Callable[[TokenRef], str] = lambda _: "",
+        primary: Callable[[], Endpoint] | None = None,
     ) -> None:
-        """``patience_seconds``: how long an address may lead to another server before the run fails."""
+        """``patience_seconds``: how long an address may lead to another server before the run fails.
+
+        ``primary``: that of a source that is a replica; its writes are stopped at the cutover.
+        """
         self.replicas = replicas
         """Those to watch, in the order of the spec, the source's first."""
         self.token = token
         """A bearer token for an address of the spec, from the current Secrets."""
         self._source = _End(ServerRole.SOURCE, source, patience_seconds)
         self._target = _End(ServerRole.TARGET, target, patience_seconds)
+        self._primary = None if primary is None else _End(ServerRole.PRIMARY, primary, patience_seconds)
         self._computing: Mapping[str, str] = {}
         self._open: weakref.WeakSet[Session] = weakref.WeakSet()
         self._lock = threading.Lock()
@@ -138,9 +143,18 @@ class Connections:
         """For code that opens its own connections. Ask again before each one."""
         return self._source()
 
-    def source_to_unlock(self) -> Endpoint:
-        """The same for stopping and allowing writes, which must be undone after a restart as well."""
-        return self._source(any_start=True)
+    @property
+    def has_primary(self) -> bool:
+        """Whether applications write to another server than the source."""
+        return self._primary is not None
+
+    def written_endpoint(self) -> Endpoint:
+        """The server that applications write to. Writes there must be allowed again after its restart as well."""
+        return (self._primary or self._source)(any_start=True)
+
+    def written_control(self, patience: float = 300) -> Session:
+        """A session there. ``patience``: timeout of an answer in seconds."""
+        return self._session(self._primary or self._source, Purpose.CONTROL, patience, any_start=self.has_primary)
 
     def target(self) -> Session:
         """A session that may write rows. Enrol it with the fence first."""

@@ -6,6 +6,7 @@ token, no capability, no writable root. Called by ``observe`` (digest) and ``pod
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -30,6 +31,9 @@ from ferry_operator.names import (
     Role,
     pod_name,
 )
+
+if TYPE_CHECKING:
+    from ferry_core.api.servers import Primary, Replica
 
 GRACE_SECONDS = 60
 """Time for a checkpoint and for unlocking the source; a healthy copier needs 5 s."""
@@ -262,11 +266,12 @@ def _probed() -> Object:
 def _credentials(spec: Spec) -> list[str]:
     """Names of the user's Secrets, without duplicates."""
     names: dict[str, None] = {}
-    for server in (spec.source, spec.target):
-        credentials = [server.credentials_secret_ref, *(one.credentials_secret_ref for one in server.replicas)]
-        certificates = [
-            tls.secret_ref for tls in (server.tls, *(one.tls for one in server.replicas)) if tls is not None
-        ]
+    beside: list[Replica | Primary] = [*spec.source.replicas]
+    if spec.source.primary is not None:
+        beside.append(spec.source.primary)
+    for server, others in ((spec.source, beside), (spec.target, spec.target.replicas)):
+        credentials = [server.credentials_secret_ref, *(one.credentials_secret_ref for one in others)]
+        certificates = [tls.secret_ref for tls in (server.tls, *(one.tls for one in others)) if tls is not None]
         names |= {ref.name: None for ref in (*credentials, *certificates) if ref is not None}
     names |= {ref.name: None for ref in token_refs(spec)}
     return list(names)

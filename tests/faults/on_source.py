@@ -2,6 +2,7 @@
 
 from ferry_core.reasons import Reason
 from tests.faults.people_on_source import PEOPLE
+from tests.faults.replica_as_source import REPLICA
 from tests.faults.table import START_OVER, Cell, Made, Outcome, Section, nothing_to_do, tested
 
 _RESTARTED = (
@@ -230,5 +231,6 @@ SOURCE = Section(
             tested("e2e/test_cutover_losses.py::test_a_source_lost_past_the_deadline_is_writable_when_it_is_back"),
         ),
         *PEOPLE,
+        *REPLICA,
     ),
 )

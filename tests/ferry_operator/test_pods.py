@@ -163,11 +163,14 @@ def test_an_abort_does_without_the_volume_that_the_copiers_node_may_hold() -> No
         assert any(each["name"] == "state" for each in container["volumeMounts"]) is has
 
 
-def test_secrets_of_replicas_are_mounted() -> None:
+def test_secrets_of_replicas_and_of_a_primary_are_mounted() -> None:
     own = {"credentialsSecretRef": {"name": "watcher"}, "tls": {"secretRef": {"name": "replica-ca"}}}
-    spec = made(source=SPEC["source"] | {"replicas": [{"host": "r1"}, {"host": "r2"} | own]})["spec"]
+    other = {"credentialsSecretRef": {"name": "locker"}, "tls": {"secretRef": {"name": "primary-ca"}}}
+    beside = {"replicas": [{"host": "r1"}, {"host": "r2"} | own]}
+    spec = made(source=SPEC["source"] | beside | {"primary": {"host": "p"} | other})["spec"]
     users = [volume for volume in spec["volumes"] if volume["name"].startswith("secret-")]
-    assert [volume["secret"]["secretName"] for volume in users] == ["old", "watcher", "replica-ca", "new"]
+    named = [volume["secret"]["secretName"] for volume in users]
+    assert named == ["old", "watcher", "locker", "replica-ca", "primary-ca", "new"]
 
 
 def test_each_secret_is_mounted_once_as_a_folder_that_follows_its_changes() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pymysql.constants import COMMAND
 
 from ferry_core.api.spec import Spec
+from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.preflight import CheckResult, PreflightContext, Status, run_checks
 from ferry_core.schema.unfollowed import copied_as_needed
@@ -40,13 +41,19 @@ def opened(
     target_user: str = "",
     password: str = PASSWORD,
     own_eyes: bool = False,
+    primary: Endpoint | None = None,
     started: Collection[str] = (),
     **fields: object,
 ) -> Iterator[PreflightContext]:
     """A context over new sessions, closed at the end; users other than root have ``password``.
 
+    ``primary``: that of a source that is a replica.
+
     Root discovers the tables, unless ``own_eyes`` says that ``source_user`` does.
     """
+    if primary is not None:
+        login = {"credentialsSecretRef": {"name": "login"}}
+        fields["source"] = {"host": "source.test", **login, "primary": {"host": "primary.test"}}
     spec = make_spec(schema, **fields)
     endpoints = [source.endpoint("source"), target.endpoint("target")]
     for at, user in enumerate((source_user, target_user)):
@@ -60,10 +67,12 @@ def opened(
         found = explore(discovering, spec.tables).on_engine(spec.schema_.engine)
         found = found.across(on_source.version, on_target.version)
         tables = copied_as_needed(discovering, found.tables)
-        yield PreflightContext(
-            *(spec, FERRY_UID, on_source, on_target, tables, started),
-            problems=found.problems,
-        )
+        with Session(primary, Purpose.CONTROL) if primary is not None else contextlib.nullcontext() as on_primary:
+            yield PreflightContext(
+                *(spec, FERRY_UID, on_source, on_target, tables, started),
+                problems=found.problems,
+                primary_session=on_primary,
+            )
 
 
 def check(source: Server, target: Server, schema: str, /, **fields: object) -> list[CheckResult]:

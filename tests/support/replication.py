@@ -82,3 +82,46 @@ def _source_is(primary: Server, replica: Server) -> str:
     options |= {} if mysql else {"USE_GTID": "no"}
     said = ", ".join(f"{which}_{name} = {value}" for name, value in options.items())
     return f"CHANGE REPLICATION SOURCE TO {said}, GET_SOURCE_PUBLIC_KEY = 1" if mysql else f"CHANGE MASTER TO {said}"
+
+
+class Exact:
+    """A read-only replica that follows a server by GTIDs from now on, as a Ferry may read from."""
+
+    def __init__(self, primary: Server, replica: Server) -> None:
+        self.primary, self.replica = primary, replica
+        self.mysql = replica.family is Family.MYSQL
+        self._word = "REPLICA" if self.mysql else "SLAVE"
+        here = f"HOST = '{primary.host}', {{0}}_PORT = {primary.port}, {{0}}_USER = '{primary.user}'"
+        here += f", {{0}}_PASSWORD = '{primary.password}', {{0}}_CONNECT_RETRY = 1"
+        if self.mysql:
+            executed = str(primary.value("SELECT @@GLOBAL.gtid_executed")).replace("\n", "")
+            reset = ("RESET BINARY LOGS AND GTIDS", f"SET GLOBAL gtid_purged = '{executed}'")
+            source = f"{here.format('SOURCE')}, SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1"
+            change = f"CHANGE REPLICATION SOURCE TO SOURCE_{source}"
+        else:
+            position = primary.value("SELECT @@GLOBAL.gtid_binlog_pos")
+            reset = ("RESET MASTER", f"SET GLOBAL gtid_slave_pos = '{position}'")
+            change = f"CHANGE MASTER TO MASTER_{here.format('MASTER')}, MASTER_USE_GTID = slave_pos"
+        replica.execute(*reset, change)
+        self.follow()
+
+    def follow(self) -> None:
+        self.replica.execute(f"START {self._word}", self.read_only())
+
+    def read_only(self, value: str = "ON") -> str:
+        return f"SET GLOBAL {'super_' if self.mysql and value == 'ON' else ''}read_only = {value}"
+
+    def stop_applying(self) -> None:
+        self.replica.execute(f"STOP {self._word} SQL_THREAD")
+
+    def apply_again(self) -> None:
+        self.replica.execute(f"START {self._word}")
+
+    def promote(self) -> None:
+        """As a person does: from now on others write there."""
+        self.replica.execute(f"STOP {self._word}", f"RESET {self._word} ALL", self.read_only("OFF"))
+
+    def wait_applied(self) -> None:
+        position = self.primary.value(f"SELECT @@GLOBAL.{'gtid_executed' if self.mysql else 'gtid_binlog_pos'}")
+        wait = "WAIT_FOR_EXECUTED_GTID_SET" if self.mysql else "MASTER_GTID_WAIT"
+        assert self.replica.value(f"SELECT {wait}('{position}', 60)") == 0, "the replica does not catch up"

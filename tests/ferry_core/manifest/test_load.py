@@ -338,6 +338,30 @@ def test_replicas_have_their_own_login_or_that_of_their_server(tmp_path: Path) -
     assert "watcher, named by spec.source.replicas[1].credentialsSecretRef" in error.message
 
 
+def test_a_primary_has_its_own_login_or_that_of_the_source(tmp_path: Path) -> None:
+    spec = ferry_data()["spec"]
+    secrets = [secret_data("orders-source", "a"), secret_data("orders-target", "b")]
+    alike = spec["source"] | {"tls": {"mode": "Required"}, "primary": {"host": "p"}}
+    loaded = load([write(tmp_path, ferry_data(source=alike), *secrets)])
+    assert loaded.primary is not None
+    found = loaded.primary()
+    assert (found.where, found.user, found.tls_required, found.fields) == (
+        *("primary p:3306", "a", True),
+        "spec.source.primary.",
+    )
+    own = {"credentialsSecretRef": {"name": "watcher"}, "tls": {"mode": "Disabled"}}
+    source = spec["source"] | {"primary": {"host": "p", "port": 3307} | own}
+    loaded = load([write(tmp_path, ferry_data(source=source), *secrets, secret_data("watcher", "w", "own"))])
+    assert loaded.primary is not None
+    assert (loaded.primary().address, loaded.primary().user, loaded.primary().tls) == ("p:3307", "w", None)
+    error = refusal(write(tmp_path, ferry_data(source=source), *secrets))
+    assert "watcher, named by spec.source.primary.credentialsSecretRef" in error.message
+    events = ferry_data(source=source, schema={"objects": {"events": "Create"}})
+    assert "a replica shows every event as disabled" in refusal(write(tmp_path, events, *secrets)).message
+    tables = ferry_data(source=source, cutover={"sourceLock": "LockTables"})
+    assert "use ReadOnly, Webhook or None" in refusal(write(tmp_path, tables, *secrets)).message
+
+
 def test_disabled_tls_has_no_context(tmp_path: Path) -> None:
     source = ferry_data()["spec"]["source"] | {"tls": {"mode": "Disabled"}}
     assert load([write_ferry(tmp_path, ferry_data(source=source))]).source.tls is None

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SOURCES = [
     *sorted((ROOT / "ferry_core/preflight").glob("*.py")),
     ROOT / "ferry_core/tables/discovery.py",
+    ROOT / "ferry_core/mysql/upstream.py",
     ROOT / "ferry_core/mysql/catalogue.py",
 ]
 TESTS = [

@@ -1,0 +1,113 @@
+"""A replica as source: rows and changes come from it, writes stop at its primary, and both targets' rows are compared
+with the primary's.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hack.servers import Family
+from tests.support.ferry_under_load import FerryUnderLoad, condition, failed_attempt
+from tests.support.replication import Exact
+from tests.support.servers import Flag, Pair, Server, ServerPool
+
+ODD = 4
+
+
+@pytest.fixture(name="exact", scope="module")
+def _exact(pair: Pair, server_pool: ServerPool) -> Iterator[Exact]:
+    """A replica of the pair's source, which commits transactions in another order if the server can do that."""
+    flags: dict[str, Flag] = {"log_slave_updates": True, "binlog_row_image": "MINIMAL"}
+    if pair.family is Family.MYSQL:
+        flags |= {"replica_parallel_workers": 4, "replica_preserve_commit_order": False}
+    else:
+        flags |= {"slave_parallel_threads": 4, "slave_parallel_mode": "optimistic"}
+    replica = server_pool.start(pair.family, flags)
+    yield Exact(pair.source, replica)
+    server_pool.end(replica)
+
+
+def from_replica(exact: Exact, pair: Pair, schema: str, folder: Path, **spec: Any) -> FerryUnderLoad:
+    """Its writers, its locks and its comparison are those of the primary."""
+    under_load = FerryUnderLoad(pair, schema, folder, odd=ODD, **spec)
+
+    def read_from_replica(documents: list[dict[str, Any]]) -> None:
+        documents[0]["spec"]["source"]["port"] = exact.replica.port
+
+    under_load.ferry.edit(read_from_replica)
+    name_primary(under_load, pair.source)
+    exact.wait_applied()
+    return under_load
+
+
+def name_primary(under_load: FerryUnderLoad, primary: Server | None) -> None:
+    """In the manifest."""
+
+    def change(documents: list[dict[str, Any]]) -> None:
+        source = documents[0]["spec"]["source"]
+        source.pop("primary", None)
+        if primary is not None:
+            source["primary"] = {"host": primary.host, "port": primary.port}
+
+    under_load.ferry.edit(change)
+
+
+def test_a_cutover_under_writes_on_the_primary(exact: Exact, pair: Pair, schema: str, tmp_path: Path) -> None:
+    with from_replica(exact, pair, schema, tmp_path) as under_load, under_load.writers() as writers:
+        under_load.ferry.start().wait_stage("Copying", "Streaming", "ReadyForCutover")
+        under_load.ferry.kill()
+        under_load.ferry.start().wait_stage("ReadyForCutover")
+        writers.plain.wait_for(50)
+        with under_load.held_in_drain():
+            under_load.ferry.kill()
+            assert under_load.lease()[2]["server"]
+        assert under_load.locked
+        for other in (None, pair.target):
+            name_primary(under_load, other)
+            assert under_load.ferry.start().wait_end() == 64
+            assert "SourceLocked" in under_load.ferry.tail()
+            assert "then the source's primary, and " in under_load.ferry.tail()
+        assert under_load.locked
+        name_primary(under_load, pair.source)
+        under_load.ferry.start().wait_stage("ReadyForCutover")
+        assert not any(under_load.read_only())
+        under_load.finish(writers=writers)
+        assert under_load.locked
+        assert exact.replica.value("SELECT @@GLOBAL.read_only") == 1
+
+
+def test_no_cutover_from_a_replica_that_stops_or_is_promoted(
+    exact: Exact, pair: Pair, schema: str, tmp_path: Path
+) -> None:
+    def not_caught_up(status: dict[str, Any]) -> str:
+        ready = condition(status, "ReadyForCutover")
+        return ready["message"] if ready["reason"] == "LagUnknown" else ""
+
+    with from_replica(exact, pair, schema, tmp_path, cutover={"deadline": "4s"}) as under_load:
+        ferry = under_load.ferry.start()
+        ferry.wait_stage("ReadyForCutover")
+        with under_load.held_in_acquire() as blocker:
+            exact.stop_applying()
+            blocker.cursor().execute(f"UPDATE `{schema}`.aim SET v = v + 1 WHERE id = 1")
+        status = failed_attempt(ferry, "DeadlineExceeded")
+        said = condition(status, "CutOver")["message"]
+        assert "had not applied" in said
+        assert "its SQL thread is No" in said
+        assert not any(under_load.read_only())
+        ferry.post("withdraw")
+        status = ferry.wait_status(lambda status: "its SQL thread is No" in not_caught_up(status))
+        assert status["replication"]["lagSeconds"] is None
+
+        exact.apply_again()
+        ferry.wait_stage("ReadyForCutover")
+        under_load.equal()
+        exact.promote()
+        status = ferry.wait_status(lambda status: "or was promoted" in not_caught_up(status))
+        ferry.post("cutover")
+        ferry.kill()
+        assert ferry.start().wait_end() == 64
+        assert "NotItsReplica" in ferry.tail()
+        assert under_load.phase() == "Streaming"
+        assert not any(under_load.read_only())

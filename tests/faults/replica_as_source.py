@@ -1,0 +1,44 @@
+"""Faults of a source that is a replica (``spec.source.primary``)."""
+
+from ferry_core.reasons import Reason
+from tests.faults.table import Cell, Outcome, nothing_to_do, tested
+
+REPLICA: tuple[Cell, ...] = (
+    Cell(
+        "It is a replica, and stops applying",
+        "CuttingOver",
+        Outcome.EXACT,
+        "the attempt fails at its deadline with what the replica lacks, and writes on the primary are allowed; "
+        "until it applies again, LagUnknown names the stopped thread",
+        "start the thread",
+        tested(
+            "e2e/test_replica_as_source.py::test_no_cutover_from_a_replica_that_stops_or_is_promoted",
+        ),
+    ),
+    Cell(
+        "It is a replica, and is promoted",
+        "ready; while the copier is down",
+        Outcome.STOPS,
+        "no attempt begins: LagUnknown says that it replicates from no server; a start is refused with NotItsReplica",
+        "remove spec.source.primary and start again: it is a source like any other now",
+        tested(
+            "e2e/test_replica_as_source.py::test_no_cutover_from_a_replica_that_stops_or_is_promoted",
+        ),
+        Reason.NOT_ITS_REPLICA,
+    ),
+    Cell(
+        "It is a replica, and somebody writes there",
+        "CuttingOver",
+        Outcome.EXACT,
+        "the attempt fails with ErrantTransactions and their GTIDs, before writes on the primary are stopped",
+        "find out what they changed; make the replica anew, or acknowledge them",
+        tested("ferry_core/mysql/test_upstream.py::test_what_only_the_replica_has_executed_is_named"),
+    ),
+    nothing_to_do(
+        "It is a replica, and the copier is killed while writes on the primary are stopped",
+        "locked",
+        "the next start allows writes on the server that the lease names; with another one in the manifest it is "
+        "refused with SourceLocked",
+        tested("e2e/test_replica_as_source.py::test_a_cutover_under_writes_on_the_primary"),
+    ),
+)
