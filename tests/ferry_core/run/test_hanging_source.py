@@ -34,7 +34,7 @@ def test_a_run_ends_while_a_thread_left_behind_still_asks_its_source(
     pair: Pair, schema: str, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That thread holds the lock of the session with the cutover mutex. In this test its question never times out."""
-    monkeypatch.setattr("ferry_core.cutover.source_lock.ANSWER_SECONDS", 600.0)
+    monkeypatch.setattr("ferry_core.cutover.lock_sessions.ANSWER_SECONDS", 600.0)
     monkeypatch.setattr(attempts, "LONGEST_SECONDS", 0.1)
     make_table(pair, schema, "id INT PRIMARY KEY", "(1)")
     documents = ferry_between(
