@@ -133,7 +133,8 @@ class _Side:
     def outline(self) -> list[str]:
         """What families and MySQL 5.7 print differently, in one spelling: columns and indexes."""
         columns = self.query(
-            "SELECT COLUMN_NAME, REPLACE(COLUMN_TYPE, 'year(4)', 'year'), IS_NULLABLE, "
+            "SELECT COLUMN_NAME, REPLACE(REPLACE(COLUMN_TYPE, 'year(4)', 'year'), 'geometrycollection', "
+            "'geomcollection'), IS_NULLABLE, "
             "REPLACE(COLLATION_NAME, 'utf8_', 'utf8mb3_'), EXTRA LIKE '%%auto_increment%%' "
             "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION",
             (self.schema, self.name),

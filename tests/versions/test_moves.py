@@ -1,23 +1,37 @@
-"""A whole move between each two releases that people upgrade between: writers, a kill, an automatic cutover."""
+"""A whole move between each two releases that people upgrade between: writers, a kill, a cutover, every type."""
 
 from pathlib import Path
 
 import pytest
 
+from hack.servers import Release
+from tests.support import all_types
 from tests.support.ferry_under_load import FerryUnderLoad
 from tests.support.servers import Pair
 from tests.versions.matrix import MOVES
 
 BULK_ROWS = 6_000
+SINCE = {"i_hidden": (8, 0, 23), "c_vector": (9,), "c_uuid": (10, 7), "c_inet4": (10, 10)}
+"""The first release with a type, or with invisible columns, where that is not the oldest one."""
 
 
 @pytest.mark.parametrize("versions", MOVES, ids=" to ".join, indirect=True)
 def test_a_move_between_releases(versions: Pair, tmp_path: Path) -> None:
-    schema = "versions"
-    versions.source.execute(f"CREATE DATABASE {schema} CHARACTER SET utf8mb4")
-    with FerryUnderLoad(versions, schema, tmp_path, rows=BULK_ROWS) as moving, moving.writers() as writers:
+    schema, source = "versions", versions.source
+    older = min(end.release.number for end in (source, versions.target) if end.release)
+    left_out = {column for column, since in SINCE.items() if older < since}
+    source.execute(f"CREATE DATABASE {schema} CHARACTER SET utf8mb4")
+    for name in ("every_type", "later"):
+        source.execute(all_types.ddl(versions.family, schema, name, left_out))
+        source.execute(*all_types.rows(versions.family, schema, name, left_out=left_out))
+    known = ["JsonPrecision"] if source.release is Release.MYSQL_5_7 else []
+    with (
+        FerryUnderLoad(versions, schema, tmp_path, rows=BULK_ROWS, acknowledge=known) as moving,
+        moving.writers() as writers,
+    ):
         moving.ferry.start().wait_stage("Copying", "Streaming", "ReadyForCutover")
         writers.wait_for_every_kind()
         moving.ferry.kill()
         moving.ferry.start()
+        source.execute(*all_types.updates(versions.family, schema, "later", left_out=left_out))
         moving.finish(writers=writers)
