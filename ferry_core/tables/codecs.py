@@ -280,9 +280,9 @@ class _Json(_Bytes):
         # existing path changes nothing but rewrites the document, types included.
         size = f"JSON_STORAGE_SIZE(JSON_INSERT({self.name},_utf8mb4'$',1))<>JSON_STORAGE_SIZE({self.reparsed})"
         text = f"CAST({self.reparsed} AS BINARY)<>{self.value}"
-        # MySQL 5.7 has no JSON_TABLE: it does not notice such a DECIMAL, whose text is that of the DOUBLE. Preflight
-        # refuses its JSON columns.
-        return f"({size} OR {text} OR {self.name}<>{self.reparsed} /*!80004 OR {self._has_decimal} */)"
+        # Older ones do not notice such a DECIMAL, whose text is that of the DOUBLE: ``preflight.samples`` refuses
+        # their JSON columns.
+        return f"({size} OR {text} OR {self.name}<>{self.reparsed} /*!80033 OR {self._has_decimal} */)"
 
     @property
     def _has_decimal(self) -> str:

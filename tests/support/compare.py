@@ -177,6 +177,9 @@ def _quoted(name: str) -> str:
 
 def _plain(line: str, table: str, schema_renames: Mapping[str, str]) -> str:
     line = re.sub(r"^CONSTRAINT `[^`]*` FOREIGN KEY", "CONSTRAINT FOREIGN KEY", line)
+    # Releases of a family print these in two ways.
+    line = line.replace(" INVISIBLE DEFAULT NULL", " DEFAULT NULL INVISIBLE").replace(" year(4) ", " year ")
+    line = line.replace(" CHARACTER SET utf8 COLLATE utf8_", " CHARACTER SET utf8mb3 COLLATE utf8mb3_")
     line = re.sub(rf"^CONSTRAINT `{re.escape(table)}_chk_\d+`", "CONSTRAINT", line)
     for old, new in schema_renames.items():
         line = line.replace(f"REFERENCES `{old}`.", f"REFERENCES `{new}`.")

