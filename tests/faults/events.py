@@ -107,10 +107,9 @@ def _slow(scene: Scene, end: str) -> None:
 def _no_more_connections(scene: Scene, end: str) -> None:
     """All are taken by others, once ours have been ended."""
     server = _server(scene, end)
+    server.execute("SET GLOBAL max_connections = 10")
+    server.kill_connections()
     with contextlib.ExitStack() as taken, contextlib.closing(server.connect()) as admin:
-        admin.cursor().execute("SET GLOBAL max_connections = 10")
-        server.kill_connections()
-        admin.ping()
         with contextlib.suppress(pymysql.MySQLError):
             while True:
                 taken.enter_context(contextlib.closing(server.connect()))

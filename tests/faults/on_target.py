@@ -59,6 +59,12 @@ TARGET = Section(
             ),
         ),
         nothing_to_do(
+            "All its connections are taken",
+            "any phase before the cutover",
+            "the errors in the log, retried",
+            Made("target connections taken", ("copying", "verifying", "locked")),
+        ),
+        nothing_to_do(
             "Somebody kills every session",
             "any phase before the cutover",
             "the sessions are replaced",
