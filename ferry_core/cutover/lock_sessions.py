@@ -15,6 +15,9 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
 
+MARK = "/* mysql-ferry source lock "
+"""Begins the comment in statements by which Ferries stop writes."""
+
 
 class LockSessions:
     """``login`` is called at each connect, because an unlock is retried for minutes and the password may change
@@ -24,7 +27,7 @@ class LockSessions:
     def __init__(self, login: Callable[[], Endpoint], owner: str) -> None:
         self._login = login
         plain = re.sub("[^0-9A-Za-z._-]", "_", owner)
-        self.marker = f"/* mysql-ferry source lock {plain} */"
+        self.marker = f"{MARK}{plain} */"
         """In each statement that stops writes or allows them."""
         self.own = AdvisoryLock(f"ferry-source-lock:{plain}"[:64])
         """Held by the session that sends it."""

@@ -21,12 +21,13 @@ As with ``source_lock``, the session takes a named lock first, by which a succes
 
 import logging
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ferry_core.cutover.killing import LOOK_SECONDS, Killer, end_connections
-from ferry_core.cutover.lock_sessions import LockSessions
+from ferry_core.cutover.lock_sessions import MARK, LockSessions
 from ferry_core.cutover.source_lock import LOCK_KIND, Check, Released
 from ferry_core.cutover.write_block import WriteBlock
 from ferry_core.errors import FerryError, RetriableError
@@ -44,6 +45,8 @@ SILENT_SECONDS = 5
 PING_SECONDS = 1.0
 WRITE_SECONDS = 5.0
 """How long statements that waited for the lock may take until they have ended, so that their rows are named."""
+STILL_SECONDS = 1.0
+"""A wait that goes on for so long after the lock has ended was not for it."""
 _WAITING = ("Waiting for table metadata lock", "Waiting for table level lock")
 
 
@@ -141,22 +144,28 @@ class TableLock:
                     waiting = _waiting(fresh)
         finally:
             self.end()
-        if waiting:
-            self._let_write(waiting)
-        return [_told(process) for process in waiting]
+        return [_told(process) for process in (self._let_write(waiting) if waiting else ())]
 
-    def _let_write(self, waiting: Sequence[Process]) -> None:
-        """Wait until their statements have ended, so that the rows that they write are in the binlog and named, too."""
-        statements = {(process.ident, process.statement) for process in waiting}
-        end = time.monotonic() + WRITE_SECONDS
+    def _let_write(self, waiting: Sequence[Process]) -> Sequence[Process]:
+        """Those that had waited for this lock, once their statements have ended: so the rows that they write are in the
+        binlog and named, too.
+
+        Who still waits was in the way of somebody else. DDL of a locked table may be in the way of both.
+        """
+        names = {name.name for name in self._tables()}
+        began = time.monotonic()
         try:
             with self._sessions.open() as session:
-                while time.monotonic() < end:
-                    if not any((process.ident, process.statement) in statements for process in processes(session)):
-                        return
+                while time.monotonic() < began + WRITE_SECONDS:
+                    now = {(process.ident, process.statement): process for process in processes(session)}
+                    if time.monotonic() > began + STILL_SECONDS:
+                        waiting = [one for one in waiting if _names_one(one, names) or not _waits_on(one, now)]
+                    if not any((process.ident, process.statement) in now for process in waiting):
+                        break
                     threading.Event().wait(LOOK_SECONDS)
         except FerryError as error:
             log.warning("%s: it is not known whether what waited for the lock has ended: %s", self._where, error)
+        return waiting
 
     def end(self) -> None:
         """The server unlocks the tables of a session that ends."""
@@ -210,7 +219,18 @@ class TableLock:
 
 
 def _waiting(session: Session) -> list[Process]:
-    return [one for one in processes(session) if one.state.startswith(_WAITING) and one.statement.strip()]
+    """Locks of other Ferries write nothing."""
+    found = [one for one in processes(session) if one.state.startswith(_WAITING)]
+    return [one for one in found if one.statement.strip() and MARK not in one.statement]
+
+
+def _waits_on(process: Process, now: Mapping[tuple[int, str], Process]) -> bool:
+    later = now.get((process.ident, process.statement))
+    return later is not None and later.state.startswith(_WAITING)
+
+
+def _names_one(process: Process, names: Collection[str]) -> bool:
+    return any(re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", process.statement, re.IGNORECASE) for name in names)
 
 
 def _told(process: Process) -> str:

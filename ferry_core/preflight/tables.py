@@ -132,6 +132,19 @@ def _lockable(context: PreflightContext) -> Iterator[Finding]:
         )
 
 
+def _locks_other_rows(context: PreflightContext) -> Iterator[Finding]:
+    """Who writes rows that stay would wait for the lock, and be taken for a writer whose rows are missing."""
+    tables = [one for one in context.tables if one.row_filter]
+    if context.locks_source_tables and tables:
+        yield failed(
+            Reason.UNSUPPORTED_TABLE,
+            f"{context.source_facts.where}: only some rows of {_names(tables)} move (where, tenant), but the lock of "
+            "cutover.sourceLock: LockTables stops writes to all of their rows, also to those that stay, until "
+            "cutover.watchFor is over; use ReadOnly, Webhook or None, or leave them out with tables.exclude",
+            with_dependants(context, tables),
+        )
+
+
 def _target_engines(context: PreflightContext) -> Iterator[Finding]:
     """Engines that tables would be created with on the target, which may lack them."""
     if not context.creates_tables:
@@ -204,6 +217,7 @@ CHECKS = (
     Check("writes that wait", "source", _blocks_writers),
     Check("keys by rule", "source", _promised),
     Check("tables that can be locked", "source", _lockable),
+    Check("rows that stay", "source", _locks_other_rows),
     Check("engines there", "target", _target_engines),
     Check("system versioning", "source", _versioned),
     Check("periods", "source", _periods),

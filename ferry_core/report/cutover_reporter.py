@@ -187,7 +187,8 @@ class CutoverReporter(ABC):
             self._writers_waited += len(waiting)
             text = (
                 f"when the lock on the source ended, {counted(len(waiting), 'statement')} there waited for locked "
-                f"tables: what they write is not on the target: {shortlist(waiting, 10, '; ')}"
+                "tables and may have written since, also later in their transactions: the target does not have that: "
+                f"{shortlist(waiting, 10, '; ')}"
             )
             log.error("%s", text)
             self.progress.set_condition(Condition.STALLED, True, Reason.SOURCE_WRITTEN_AFTER_CUTOVER, text)
@@ -204,7 +205,8 @@ class CutoverReporter(ABC):
             return ""
         return (
             f". When the lock on the source ended, {counted(len(waiting), 'statement')} there waited for locked "
-            f"tables: if the cutover was recorded, what they write is not on the target: {shortlist(waiting, 10, '; ')}"
+            "tables and may have written since: if the cutover was recorded, the target does not have that: "
+            f"{shortlist(waiting, 10, '; ')}"
         )
 
     def source_changed(self, error: DataError) -> None:

@@ -56,7 +56,7 @@ PEOPLE = (
         "Statements wait for its tables until the lock ends (LockTables)",
         "watching after the cutover",
         Outcome.STOPS,
-        "SourceWrittenAfterCutover with the connections: what they write is on the source only",
+        "SourceWrittenAfterCutover with the connections: what they may have written is on the source only",
         "end them before cutover.watchFor is over; else repeat their writes on the target",
         tested("e2e/test_lock_tables.py::test_who_waits_at_the_end_of_the_watch_is_named"),
         Reason.SOURCE_WRITTEN_AFTER_CUTOVER,

@@ -263,6 +263,27 @@ def test_who_waits_when_the_lock_ends_is_named(make_lock: MakeLock, server: Serv
     assert lock.stop_keeping() == []
 
 
+def test_who_waits_for_others_when_the_lock_ends_is_not_named(
+    make_lock: MakeLock, server: Server, schema: str, table: str
+) -> None:
+    """Only DDL of a locked table is, because it waits for the lock, too."""
+    server.execute(f"CREATE TABLE `{schema}`.other (id INT PRIMARY KEY)")
+    reader = server.connect(autocommit=False)
+    run(reader, f"SELECT * FROM `{schema}`.other")
+    run(reader, f"SELECT * FROM {table}")
+    lock = attempt(make_lock())
+    links = server.connect(), server.connect()
+    waiting = [
+        blocked(server, links[0], f"ALTER TABLE `{schema}`.other ADD COLUMN w INT"),
+        blocked(server, links[1], f"ALTER TABLE {table} ADD COLUMN w INT"),
+    ]
+    (line,) = lock.stop_keeping()
+    assert f"connection {ident(links[1])} (" in line
+    reader.commit()
+    for each in waiting:
+        each.join()
+
+
 def test_a_prepared_xa_transaction_of_a_selected_table_is_waited_for(
     make_lock: MakeLock, server: Server, table: str
 ) -> None:
@@ -275,8 +296,7 @@ def test_a_prepared_xa_transaction_of_a_selected_table_is_waited_for(
             lock.acquire(1)
     finally:
         run(link, "XA ROLLBACK 'x'")
-    assert server.flavor in (Flavor.MYSQL, Flavor.MARIADB)
-    attempt(lock).unlock()
+    assert attempt(lock).held()
 
 
 @pytest.mark.parametrize("message", [ambiguous, record_lost])

@@ -34,6 +34,17 @@ def test_tables_without_transactions_cannot_be_locked_for_a_cutover(pair: Pair, 
     assert not told(check(pair.source, pair.target, schema, cutover={"sourceLock": "LockTables"}))
 
 
+def test_tables_of_which_rows_stay_cannot_be_locked_for_a_cutover(pair: Pair, schema: str) -> None:
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.part (id INT PRIMARY KEY, tenant INT)", f"CREATE TABLE `{schema}`.all_of (id INT)"
+    )
+    some = {"include": [f"{schema}.*"], "rules": [{"match": f"{schema}.part", "where": "tenant = 42"}]}
+    found = told(check(pair.source, pair.target, schema, tables=some, cutover={"sourceLock": "LockTables"}))
+    assert list(found) == ["UnsupportedTable"]
+    assert f"only some rows of {schema}.part move" in found["UnsupportedTable"]
+    assert not told(check(pair.source, pair.target, schema, tables=some, cutover={"sourceLock": "None"}))
+
+
 def test_a_definition_that_only_myisam_accepts(pair: Pair, schema: str) -> None:
     """InnoDB does not count per value of another column: the target itself refuses it, and the message names a way."""
     table = f"`{schema}`.t (kind INT, no INT AUTO_INCREMENT, PRIMARY KEY (kind, no), FULLTEXT KEY (w), w TEXT)"
