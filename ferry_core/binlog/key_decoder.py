@@ -68,6 +68,9 @@ def _literal(column: Column, wire: WireColumn) -> _Literal:  # noqa: PLR0911 - o
     if kind in _WITH_FRACTION:
         digits, render = wire.meta[0], _WITH_FRACTION[kind]
         return lambda raw: render(raw, digits)
+    if kind in _FLOATING:
+        form, spelled = _FLOATING[kind], _one_spelling if column.crosses else _double
+        return lambda raw: spelled(struct.unpack(form, raw)[0])
     if kind in _BY_TYPE:
         return _BY_TYPE[kind]
     raise DataError(
@@ -79,26 +82,34 @@ def _literal(column: Column, wire: WireColumn) -> _Literal:  # noqa: PLR0911 - o
 
 def _string(column: Column, wire: WireColumn) -> _Literal:
     if column.charset not in (None, "binary"):
-        return lambda raw: f"_{column.charset} 0x{raw.hex()}" if raw else f"_{column.charset} ''"
+        introducer = column.introducer
+        return lambda raw: f"{introducer}0x{raw.hex()}" if raw else f"{introducer}''"
     if wire.type == STRING:  # BINARY(n) is logged without its trailing zeros
         length = wire.meta[0] | wire.meta[1] << 8
         return lambda raw: binary(raw.ljust(length, b"\0"))
     return binary
 
 
-def _floating(form: str) -> _Literal:
-    return lambda raw: _double(struct.unpack(form, raw)[0])
+def _shortest(value: float) -> tuple[str, str, int]:
+    """Sign, shortest digits for this double, and how many of them are before the point."""
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)  # a table cannot hold infinity
+    minus = "-" if sign and value else ""  # SQL treats -0 as 0
+    return minus, "".join(map(str, digits)), len(digits) + exponent
 
 
 def _double(value: float) -> str:
-    """The shortest digits for this double, with an exponent where the servers print one."""
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
-    assert isinstance(exponent, int)  # a table cannot hold infinity
-    text, point = "".join(map(str, digits)), len(digits) + exponent
-    minus = "-" if sign and value else ""  # SQL treats -0 as 0
+    """With an exponent where the servers print one."""
+    minus, digits, point = _shortest(value)
     if -_LONGEST_FIXED < point <= _LONGEST_FIXED or not value:
-        return f"{minus}{Decimal((0, digits, exponent)):f}e0"
-    return f"{minus}{text[0]}{'.' + text[1:] if text[1:] else ''}e{point - 1}"
+        return f"{minus}{Decimal(digits).scaleb(point - len(digits)):f}e0"
+    return f"{minus}{digits[0]}{'.' + digits[1:] if digits[1:] else ''}e{point - 1}"
+
+
+def _one_spelling(value: float) -> str:
+    """For both families, like that of ``codecs``."""
+    minus, digits, point = _shortest(value)
+    return f"{minus}0.{digits}e{point}" if value else "0e0"
 
 
 def _decimal(raw: bytes, precision: int, scale: int) -> str:
@@ -209,9 +220,8 @@ _BY_NAME: dict[str, _Literal] = {
     "inet6": _inet6,
     "inet4": lambda raw: f"_utf8mb4'{IPv4Address(raw.ljust(4, bytes(1)))}'",
 }
+_FLOATING = {4: "<f", 5: "<d"}
 _BY_TYPE: dict[int, _Literal] = {
-    4: _floating("<f"),
-    5: _floating("<d"),
     7: _old_timestamp,
     10: _date,
     11: _old_time,

@@ -33,8 +33,10 @@ SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,A
 """Strict, so that a value that does not fit is an error. Zero dates and days that do not exist are allowed, because
 sources contain them: without the last mode MySQL would not even compare a key with '2024-02-31'.
 """
-DEPRECATIONS = frozenset({1287, 1681, 3778})
-"""Deprecation warnings, which say nothing about the rows. _utf8mb3 before a key's literal causes one on MySQL 9.7."""
+DEPRECATIONS = frozenset({1287, 1681, 3719, 3778})
+"""Deprecation warnings, which say nothing about the rows. _utf8mb3 before a key's literal causes one on MySQL 9.7, and
+so does utf8, which row filters and definitions may have.
+"""
 SHOW_INVISIBLE_KEYS = "show_gipk_in_create_table_and_information_schema"
 MOST_WARNINGS = 65535
 """Maximum that the protocol can count."""

@@ -4,6 +4,8 @@ For a changed row, the stream reads the row and evaluates the filter in the same
 change without a change of the row (NOW(), a variable, another table), rows would be left behind that nobody reads
 again. A server refuses to compile an impure CHECK constraint, so the filter is tried as one on a TEMPORARY table with
 the source table's columns, which nobody else sees and which ends with its session.
+
+A target of the other family gets the columns that it would have. What it cannot compile has to be proven by words.
 """
 
 from collections.abc import Iterator
@@ -12,11 +14,14 @@ from ferry_core.errors import DataError
 from ferry_core.mysql.literals import identifier
 from ferry_core.mysql.session import Session
 from ferry_core.preflight.context import PreflightContext
+from ferry_core.preflight.filter_words import unproven_words
 from ferry_core.preflight.lease import OWN_SCHEMA
 from ferry_core.preflight.result import Check, Finding, failed
 from ferry_core.reasons import Reason
 from ferry_core.schema.tokens import readings
+from ferry_core.tables.alike import plain_collation
 from ferry_core.tables.discovery import rule_of, tenant_column
+from ferry_core.tables.families import NoCounterpartError, of_the_same_values
 from ferry_core.tables.table import Column, Table, TableName
 from ferry_core.text import shortlist
 
@@ -40,7 +45,11 @@ def _purity(context: PreflightContext) -> Iterator[Finding]:
     for table in context.tables:
         if not table.row_filter or invalidity(context, table, table.row_filter):
             continue  # reported by the other check
-        if problem := _impurity(context, table, table.row_filter):
+        try:
+            problem = _impurity(context, table, table.row_filter)
+        except NoCounterpartError:
+            continue  # reported by the check of families
+        if problem:
             yield failed(
                 Reason.ROW_FILTER_NOT_PURE,
                 f"the row filter of {table.id} must depend on the row alone (no time of day, random value, variable, "
@@ -81,7 +90,7 @@ def _impurity(context: PreflightContext, table: Table, row_filter: str) -> str |
     session, schema = _workshop(context)
     helper = TableName(schema, HELPER)
     session.execute(f"DROP TEMPORARY TABLE IF EXISTS {helper.sql}")
-    columns = ", ".join(map(_definition, table.columns))
+    columns = ", ".join(_definition(context, column) for column in table.columns)
     # MariaDB stores the text of the CHECK in the table's character set.
     problem = _refusal(
         session,
@@ -89,12 +98,18 @@ def _impurity(context: PreflightContext, table: Table, row_filter: str) -> str |
     )
     if problem is None:
         session.execute(f"DROP TEMPORARY TABLE {helper.sql}")
+    elif context.crosses:
+        unproven = unproven_words(row_filter, [column.name for column in table.columns])
+        return f"{problem} (not known to depend on the row alone: {shortlist(unproven, SHOWN)})" if unproven else None
     return problem
 
 
-def _definition(column: Column) -> str:
+def _definition(context: PreflightContext, column: Column) -> str:
     # An explicit NULL: a bare TIMESTAMP may get a default that the sql_mode refuses.
     charset = f" CHARACTER SET {column.charset} COLLATE {column.collation}" if column.collation else ""
+    if context.crosses:
+        column = of_the_same_values(column, context.target.version)
+        charset = f" CHARACTER SET {plain_collation(column.charset)}" if column.charset else ""
     return f"{identifier(column.name)} {column.column_type}{charset} NULL"
 
 

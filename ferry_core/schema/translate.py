@@ -12,6 +12,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.version import ServerVersion
 from ferry_core.schema.definition import Definition, parse
 from ferry_core.schema.tokens import Token, tokens_of, without_version_marks
+from ferry_core.tables.alike import plain_collation
 from ferry_core.tables.families import NoCounterpartError, collation_there, counterpart
 from ferry_core.tables.table import Column, Table
 
@@ -124,7 +125,7 @@ def _column(text: str, tokens: Sequence[Token], column: Column, target: ServerVe
     kind = there.column_type if there.data_type != column.data_type else text[tokens[1].start : type_end]
     if kind.lower() == "geomcollection":
         kind = "geometrycollection"
-    of_text = f" CHARACTER SET {there.charset} COLLATE {there.collation}" if there.charset else ""
+    of_text = f" CHARACTER SET {plain_collation(there.charset)} COLLATE {there.collation}" if there.charset else ""
     edits: list[Edit] = [(tokens[1].start, type_end, kind + of_text)]
     edits += _attributes(tokens, behind, target)
     if target.flavor is Flavor.MYSQL:

@@ -12,6 +12,7 @@ a row):
     integers, YEAR, BIT, ENUM, SET   42              -7  (ENUM and SET by number, YEAR as 2024 or 0)
     DECIMAL                          1.50            as the server prints the column
     FLOAT, DOUBLE                    1.5e0  1e300    shortest text of the double, with an exponent
+                                     0.15e1 -0.1e301 between families
     DATE, TIME, DATETIME, TIMESTAMP  '2024-01-31 10:00:00.123456'    TIMESTAMP in UTC
     text                             _gbk 0xa4e9     introducer of the column's character set; empty: _gbk ''
     BINARY, VARBINARY                0x00ff          BINARY padded to its length; empty: _binary ''
@@ -240,7 +241,7 @@ class _Bytes(Codec):
         return f"IFNULL({quoted},'NULL')" if self.column.nullable else quoted
 
     def key_literal(self) -> str:
-        charset = f"_{self.column.charset} " if self.column.charset else ""
+        charset = self.column.introducer
         empty = f"'{charset or '_binary '}'''''"
         # LOWER does not change binary strings, and HEX returns one where literals are binary.
         digits = f"LOWER(CONVERT(HEX({self.name}) USING latin1))"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ferry_core.mysql.literals import identifier, qualified
+from ferry_core.tables.alike import plain_collation
 
 KeyLiterals = tuple[str, ...]
 """One SQL literal per key column, in key order: the form of keys and chunk bounds.
@@ -85,6 +86,13 @@ class Column:
     @property
     def unsigned(self) -> bool:
         return "unsigned" in self.column_type
+
+    @property
+    def introducer(self) -> str:
+        """What precedes a literal of the column's character set; empty for types without one. Every release knows
+        utf8mb3, and warns that utf8 may become another one.
+        """
+        return f"_{plain_collation(self.charset)} " if self.charset else ""
 
 
 @dataclass(frozen=True)

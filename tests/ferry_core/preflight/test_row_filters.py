@@ -1,9 +1,12 @@
 """Row filters: what is refused, and what a server says about them."""
 
+import pytest
+
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.preflight import Status
+from ferry_core.preflight.filter_words import unproven_words
 from tests.support.preflight import check, told
-from tests.support.servers import Pair, set_global
+from tests.support.servers import Pair, Server, set_global
 
 FILTERED = (
     "CREATE TABLE `{}`.t (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(20) CHARACTER SET latin1, "
@@ -87,3 +90,48 @@ def test_nothing_is_created_on_a_wrong_target(pair: Pair, schema: str) -> None:
     assert list(told(results)) == ["TargetReadOnly"]
     assert "until writable passes" in told(results, Status.SKIPPED)["NotAsked"]
     assert not pair.target.query("SHOW DATABASES LIKE 'mysql\\_ferry'")
+
+
+def _refused_across(ends: tuple[Server, Server], schema: str, where: str) -> list[str]:
+    tables = {"include": [f"{schema}.*"], "rules": [{"match": f"{schema}.t", "where": where}]}
+    return list(told(check(*ends, schema, tables=tables)))
+
+
+@pytest.mark.parametrize("source", ["mysql", "mariadb"])
+def test_row_filters_of_a_move_to_the_other_family(
+    mysql_pair: Pair, mariadb_pair: Pair, schema: str, source: str
+) -> None:
+    """The target neither has the source's collations and types, nor understands all that its filters say."""
+    one, other = (mysql_pair, mariadb_pair) if source == "mysql" else (mariadb_pair, mysql_pair)
+    ends = (one.source, other.target)
+    own = {"mysql": "w VARCHAR(9) COLLATE utf8mb4_0900_ai_ci", "mariadb": "w VARCHAR(9), u UUID, a INET6"}[source]
+    one.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, doc JSON, {own}) CHARACTER SET utf8mb4")
+    good = {
+        "mysql": ["id > 3 AND w = 'é'", "doc->>'$.a' = 'x' OR id = 1.5", "`w` COLLATE utf8mb4_0900_as_cs = 'x'"],
+        "mariadb": ["id > 3 AND w = 'é'", "u = '6ccd780c-baba-1026-9564-5b8c656024db'", "a = '::1'",
+                    "w COLLATE utf8mb4_uca1400_as_cs IN (_utf8mb4'x', X'61')"],
+    }  # fmt: skip
+    impure = {
+        "mysql": ["doc->>'$.a' < NOW()", "doc->>'$.a' = @x", "doc->>'$.a' = RANDOM_BYTES(2)", "id < RAND()"],
+        "mariadb": ["w COLLATE utf8mb4_uca1400_as_cs < NOW()", "w COLLATE utf8mb4_uca1400_as_cs = @x", "id < RAND()"],
+    }
+    for where in good[source]:
+        assert not _refused_across(ends, schema, where), where
+    for where in impure[source]:
+        assert _refused_across(ends, schema, where) == ["RowFilterNotPure"], where
+
+
+def test_words_that_prove_a_filter() -> None:
+    columns = ["id", "Doc", "now"]
+    for proven in ("id = 1e-5 AND `now` IS NOT NULL", "NOT (doc->>'$.a' <=> x'00')", "LEFT(`doc`, 1) IN ('a', 0x61)"):
+        assert unproven_words(proven, columns) == [], proven
+    for text, word in {
+        "now() > id": "now()",
+        "`now`() > id": "`now`()",
+        "id.abs(1) = 1": ".",
+        "id < @@server_id": "@",
+        "id < CURRENT_DATE": "CURRENT_DATE",
+        "id = s.f(1)": "s",
+        "id IN (SELECT id)": "SELECT",
+    }.items():
+        assert word in unproven_words(text, columns), text
