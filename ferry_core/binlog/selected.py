@@ -4,7 +4,6 @@
 already has the next transaction (``Followed.counts_from``). Both cost the same for any number of tables.
 """
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeAlias
 
 from ferry_core.binlog import unresumable
@@ -17,7 +16,7 @@ from ferry_core.binlog.tracked import TrackedTable
 from ferry_core.mysql.gtid import MariaDbGtids, Position
 from ferry_core.schema.definition import cascading_parents
 from ferry_core.schema.selected_names import SelectedNames
-from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind, effect_on
+from ferry_core.schema.statements import StatementEffect, effect_on
 from ferry_core.tables.table import TableName
 
 if TYPE_CHECKING:
@@ -99,10 +98,12 @@ class Selected(Generic[M]):
     def effect_of(self, statement: Statement) -> StatementEffect:
         """The effect of a statement on the tables for which the transaction counts."""
         effect = effect_on(statement.text, statement.default_schema, self._names)
-        if self._skipped and effect.kind is StatementKind.SCHEMA_CHANGE:
-            left = effect.tables - {one.table.source for one in self._skipped}
-            return replace(effect, tables=left) if left else NOTHING
-        return effect
+        skipped = {one.table.source for one in self._skipped}
+        if skipped.isdisjoint(effect.tables):
+            return effect
+        # Without them it may still be something else than nothing: MySQL's CREATE TABLE ... SELECT is also a BEGIN.
+        counting = [name for name in self._names.by_name.values() if name not in skipped]
+        return effect_on(statement.text, statement.default_schema, SelectedNames(counting, fold=self._folds))
 
 
 def _passed(mark: StreamMark, alone: StreamMark, processed: StreamMark) -> bool:

@@ -1,6 +1,7 @@
 """Events that no healthy server sends, and events that must be refused: hand-made, processed by the real loop."""
 
 import struct
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from ferry_core.errors import DataError
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from tests.support.binlog_events import COMMIT, Replay, description, event, gtid, insert, query, table_map
+from tests.support.binlog_events import UUID as SERVER
 from tests.support.stream import RecordingSink
 from tests.support.tables import simple_table
 
@@ -156,6 +158,28 @@ def test_a_statement_that_ends_only_with_its_transaction_is_streamed() -> None:
     )  # fmt: skip
     assert counters.transactions == 3
     assert sink.keys == [("1",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE shop.t (id BIGINT) START TRANSACTION",
+        "CREATE TABLE IF NOT EXISTS t (id BIGINT) ENGINE=InnoDB START TRANSACTION",
+    ],
+)
+def test_a_table_begins_after_the_query_that_created_it(statement: str) -> None:
+    """Its rows in that transaction are ignored, and the transaction ends with its COMMIT like for any other table."""
+    made = StreamMark(0, GtidSet({str(UUID(bytes=SERVER)): ((1, 1),)}))
+    moves = MoveSet.of([simple_table(), simple_table("u")], Copy(), counts_from={"shop.t": made})
+    sink, counters = RecordingSink(), Counters(StreamMark(0, GtidSet()))
+    packets = [
+        gtid(1), query(statement), table_map(), insert(5), COMMIT,
+        gtid(2), query("BEGIN"), table_map(), insert(6), COMMIT,
+    ]  # fmt: skip
+    with pytest.raises(StreamLost):
+        Transactions(moves, sink, counters, checksums=True, folds=False).follow(Replay([description(), *packets]))
+    assert sink.keys == [("6",)]
+    assert counters.transactions == 2
 
 
 def test_a_heartbeat_means_the_end_only_where_the_last_event_ended() -> None:
