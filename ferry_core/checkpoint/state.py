@@ -40,7 +40,7 @@ class TableState(_State):
     # table equal, or a run has ended for all of its rows that differ
     restarted: bool = False
 
-    # created on the source while the run went on; nothing of it was copied yet
+    # created on the source while the run went on, and never copied completely since
     joins: bool = False
 
     @property
@@ -55,7 +55,7 @@ class TableState(_State):
     @property
     def forgotten(self) -> "TableState":
         """The table is to be copied again."""
-        return TableState(rebuilt=self.rebuilt, restarted=self.restarted)
+        return TableState(rebuilt=self.rebuilt, restarted=self.restarted, joins=self.joins)
 
 
 class LateObject(_State):
@@ -147,6 +147,11 @@ class RunState(_State):
     def started(self) -> frozenset[str]:
         """Ids of the tables with a record of their start."""
         return frozenset(table_id for table_id, table in self.tables.items() if table.started)
+
+    @property
+    def joining(self) -> frozenset[str]:
+        """Ids of the tables that were created on the source while the run went on, and are not copied yet."""
+        return frozenset(table_id for table_id, table in self.tables.items() if table.joins)
 
     @property
     def by_gtid(self) -> bool:

@@ -111,6 +111,8 @@ class CutoverAttempt:
     deadline_seconds: float
     connected: Callable[[], AbstractContextManager[object]] = nullcontext
     """Entered before writes are stopped, so that writers do not wait for the sessions of ``prove`` to open."""
+    streamed: Callable[[], None] = lambda: None
+    """Called when the stream has read everything up to its last look; raises what it must not have read."""
     confirm: Callable[[], None] = lambda: None
     """Called right before writes are stopped; raises AttemptFailed if they must not be."""
     reached: Callable[[str], None] = lambda _: None
@@ -330,6 +332,7 @@ class CutoverAttempt:
             self.reached("verified")
             self._step("looking for late changes")
             self._stream_to_end(control, written, deadline)
+            self.streamed()
             self._refuse_other_writers(control, written, deadline)
             if self.primary is not None:
                 self.primary.refuse_apart(control, written)

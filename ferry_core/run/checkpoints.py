@@ -159,11 +159,13 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def _state_of(self, move: TableMove, mark: StreamMark) -> TableState:
+        known = self.state.tables.get(move.id)
+        joins = known is not None and known.joins
         if move.id in self._copied_again:
-            return TableState(rebuilt=move.unproven.rebuilt, restarted=move.unproven.restarted)
+            return TableState(rebuilt=move.unproven.rebuilt, restarted=move.unproven.restarted, joins=joins)
         key = "" if move.id in self._without_key else stored(move.table)
-        now, known = _stored(move, self._progress(move), mark, key), self.state.tables.get(move.id)
-        now.joins = not now.started and known is not None and known.joins
+        now = _stored(move, self._progress(move), mark, key)
+        now.joins = joins and not now.copied
         return now
 
     def _progress(self, move: TableMove) -> Frontier:

@@ -227,12 +227,16 @@ class Coordinator:
         run, number = self._run, self._series.begins()
         log.info("cutover attempt %d begins", number)
         self._reporter.attempt_begins(number, float(self._wanted.directive.cutover.max_lag))
-        attempt = self._attempt(run, number)
+        try:
+            attempt = self._attempt(run, number)
+        except FerryError as error:
+            if exit_by(error).begins_again:
+                self._attempt_ended(AttemptOutcome(error.reason, error.message, run.operations.blocked_milliseconds))
+            raise
         if attempt.done:
             run.recorded, run.checkpoints.state.stage = True, Stage.COMPLETED.value
             attempt = replace(attempt, blocked_milliseconds=attempt.blocked_milliseconds + self._finish_objects())
-        self._series.ended(attempt.reason, attempt.blocked_milliseconds)
-        self._reporter.attempt_ended(attempt)
+        self._attempt_ended(attempt)
         if not attempt.done:
             log.warning(
                 "cutover attempt %d failed; writes were blocked for %d ms and are allowed again: %s: %s",
@@ -245,6 +249,10 @@ class Coordinator:
         run.handed_over = attempt.changes
         log.info("cut over; writes were blocked for %d ms", attempt.blocked_milliseconds)
         return Exit.CUT_OVER
+
+    def _attempt_ended(self, attempt: AttemptOutcome) -> None:
+        self._series.ended(attempt.reason, attempt.blocked_milliseconds)
+        self._reporter.attempt_ended(attempt)
 
     def _attempt(self, run: Started, number: int) -> AttemptOutcome:
         if not (run.operations.definitions_read() and run.operations.new_tables_known()):

@@ -39,7 +39,8 @@ def to_copy_again(error: BaseException, startup: "Startup", run: "Started | None
     """Ids of the tables to copy, or to copy again, because of ``error``; none once the cutover is recorded."""
     if not isinstance(error, DataError) or (run is not None and run.recorded):
         return frozenset()
-    return error.appeared | (error.changed if startup.copies_again else frozenset())
+    copies_again = startup.copies_again or error.changed <= frozenset(startup.joining)
+    return error.appeared | (error.changed if copies_again else frozenset())
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def changes_named(startup: "Startup", started: Callable[[], "Started | None"]) -
     except (DataError, ConfigError) as error:
         run = started()
         named = isinstance(error, DataError) and (error.changed or error.appeared)
-        if startup.copies_again and run is not None and not run.recorded and not named:
+        if (startup.copies_again or startup.joining) and run is not None and not run.recorded and not named:
             run.operations.definitions_read()
         raise
 

@@ -69,6 +69,7 @@ class DataOperations:
         )
         self._corrector = LeaseCorrector(parts.engine.suspend_writes)
         self._used_lock: SourceLock | None = None
+        self.blocked_milliseconds = 0
         self._rebuilds = Rebuilds(parts.engine.moves)
         pause, building = parts.throttle.pause, self._connections.target_building
         self._indexes = IndexBuilds(parts.engine, building, lambda: self._copy.workers, lambda: pause.paused)
@@ -264,6 +265,7 @@ class DataOperations:
             buffer=self._engine.buffer,
             stream=self._engine.streamer,
             prove=checks.prove,
+            streamed=checks.refuse_news,
             connected=checks.connected,
             check_cancelled=check_cancelled,
             corrector=self._corrector,
@@ -282,8 +284,11 @@ class DataOperations:
             whole.over()
             timings.log(number)
             self._used_lock = cutover.lock
-        if verifier is not None and not outcome.done:
-            verifier.go_on()
+            self.blocked_milliseconds = cutover.lock.block.milliseconds
+        if not outcome.done:
+            self.blocked_milliseconds = 0
+            if verifier is not None:
+                verifier.go_on()
         return outcome
 
     def finish_objects(self, stopping: Callable[[], bool]) -> int:

@@ -79,7 +79,8 @@ def rediscovered(
 ) -> Rediscovered:
     """The tables that a run began with, each with the key that it had.
 
-    Raises SchemaChanged if one has changed since the last checkpoint; with ``copies_again`` the state forgets it.
+    Raises SchemaChanged if one has changed since the last checkpoint; with ``copies_again``, and if it is new and not
+    copied yet, the state forgets it.
     ``compares`` is False after the cutover: nothing depends on the source's definitions any more.
     """
     since = "while this Ferry was not running"
@@ -89,8 +90,9 @@ def rediscovered(
         for table in again.found.tables
         if compares and (known := state.tables[table.id].definition) and known != digest(table)
     }
-    if changed and not copies_again:
-        raise _schema_changed(source, changed, since)
+    refused = {table: how for table, how in changed.items() if not (copies_again or state.tables[table.id].joins)}
+    if refused:
+        raise _schema_changed(source, refused, since)
     for table, difference in changed.items():
         log.warning("%s was changed on the source %s, and is copied again: %s", table.id, since, difference)
     if changed:
@@ -203,6 +205,7 @@ def _schema_changed(source: Session, found: Mapping[Table, str], since: str) -> 
 def _start_over(tables: Collection[Table]) -> str:
     names = ", ".join(sorted(table.target.sql for table in list(tables)[:SHOWN]))
     return (
-        "Start over with the new definitions: run ferry cleanup (in a cluster delete the Ferry), drop the changed "
-        f"tables on the target ({names}), empty or drop the others, and start again"
+        "Set schema.onChange: Recopy and start again, to have these tables copied again. Or start over with the new "
+        f"definitions: run ferry cleanup (in a cluster delete the Ferry), drop the changed tables on the target "
+        f"({names}), empty or drop the others, and start again"
     )

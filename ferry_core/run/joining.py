@@ -21,8 +21,12 @@ NAMED = 5
 
 
 def wanted(found: Iterable[TableName], known: Collection[str]) -> list[TableName]:
-    """Of new tables those that are not left behind by an online schema change of a selected one (``known``: ids)."""
-    return [name for name in found if not is_shadow(name, known)]
+    """Of new tables those that are not left behind by an online schema change, of a selected one (``known``: ids) or of
+    one that is new itself.
+    """
+    news = list(found)
+    selected = {*known, *map(str, news)}
+    return [name for name in news if not is_shadow(name, selected)]
 
 
 def refuse_new(ferry: FerryManifest, found: Iterable[TableName], known: Collection[str]) -> None:
@@ -50,9 +54,14 @@ def join(state: RunState, found: Iterable[TableName]) -> None:
         state.foreign_keys_added = False
 
 
+def leave_out(state: RunState) -> None:
+    """Tables that joined and have not begun are new again, because such tables are no longer to be copied."""
+    state.tables = {name: table for name, table in state.tables.items() if table.started or not table.joins}
+
+
 def without_joining(state: RunState, gone: Sequence[str]) -> list[str]:
     """The tables of ``gone`` that the run has begun to move; it forgets those that were dropped before it did."""
-    dropped = [table for table in gone if state.tables[table].joins]
+    dropped = [table for table in gone if state.tables[table].joins and not state.tables[table].started]
     for table in dropped:
         del state.tables[table]
     return [table for table in gone if table not in dropped]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LastChecks:
-    """Of one attempt; both methods are called in its thread."""
+    """Of one attempt; all methods are called in its thread."""
 
     def __init__(self, parts: Parts, objects: TargetObjects, news: NewTables) -> None:
         self._parts = parts
@@ -43,8 +43,11 @@ class LastChecks:
         check()
         if differing is None:
             source, target = self._sessions
-            self._news.refuse_under_lock(source)
             raise_counters(source, target, context.tables, self._parts.fence, check)
             raise_sequences(source, target, context.ferry.spec.tables, context.tables, self._parts.fence)
             self._objects.refuse_changed(source)
         return differing
+
+    def refuse_news(self) -> None:
+        """Raise NewTable for what DDL made until writes were stopped. The stream has read all of it."""
+        self._news.refuse_under_lock(self._sessions[0])

@@ -21,6 +21,9 @@ WaitUntil = Callable[[Callable[[], bool]], None]
 class Operations(Protocol):
     """Methods raise errors of ``ferry_core.errors``."""
 
+    blocked_milliseconds: int
+    """For how long an attempt that raised an error had stopped writes; 0 if it had not come that far."""
+
     @property
     def all_copied(self) -> bool:
         """Whether the rows of all tables are in; not so again once a move joins or starts over."""

@@ -30,7 +30,7 @@ from ferry_core.preflight.selection import refuse_gone
 from ferry_core.reasons import Reason
 from ferry_core.run.definitions import rediscovered
 from ferry_core.run.filter_indexes import found_by_index
-from ferry_core.run.joining import join, refuse_new, without_joining
+from ferry_core.run.joining import join, leave_out, refuse_new, without_joining
 from ferry_core.run.options import RunOptions
 from ferry_core.run.renamed import source_was
 from ferry_core.schema.unfollowed import copied_as_needed
@@ -252,6 +252,8 @@ def _with_tables(context: RunContext, source: Session, target: Session) -> tuple
     schema = context.ferry.spec.schema_
     if schema.on_new_table is OnNewTable.COPY and not context.was_cut_over:
         join(state, new_tables(source, selection, state.tables))
+    elif not context.was_cut_over:
+        leave_out(state)
     again = rediscovered(source, selection, state, copies_again=schema.copies_again, compares=not context.was_cut_over)
     known = again.found.across(source.version, target.version)
     found = _found_by_index(context, source, _as_specified(context, source, known))

@@ -67,6 +67,12 @@ class Startup(Protocol):
         """Whether tables whose definition changes are copied again (``schema.onChange``)."""
 
     @property
+    def joining(self) -> Collection[str]:
+        """Ids of new tables that are not copied yet: they are copied again too, because a migration that creates a
+        table often alters it next.
+        """
+
+    @property
     def start_undone(self) -> bool:
         """Whether nothing is left of the last start, because definitions changed before its first chunk."""
 

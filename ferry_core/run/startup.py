@@ -124,6 +124,11 @@ class RunStartup:
         return self._ferry.spec.schema_.copies_again
 
     @property
+    def joining(self) -> frozenset[str]:
+        state = self._context.state if self._context is not None else None
+        return state.joining if state is not None else frozenset()
+
+    @property
     def let_in(self) -> bool:
         return self._connections.let_in
 

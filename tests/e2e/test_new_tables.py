@@ -121,6 +121,28 @@ def test_a_run_that_is_killed_while_it_makes_the_table(cli: FerryCli) -> None:
     assert_equal_schemas(source, target, schema)
 
 
+def test_a_new_table_that_is_altered_while_the_run_makes_it(cli: FerryCli) -> None:
+    """Twice: before the stream follows it, and while its rows are copied. Of another table it would end the run."""
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
+    with Proxy(target.host, target.port) as proxy:
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        with cli.process() as process:
+            process.start().wait_stage(*STREAMING)
+            process.post("throttle", {"maxRowsPerSecond": 100})
+            proxy.hold(f"CREATE TABLE `{schema}`.`fresh`".encode())
+            source.execute(f"CREATE TABLE `{schema}`.fresh LIKE `{schema}`.t")
+            source.execute(f"INSERT INTO `{schema}`.fresh SELECT * FROM `{schema}`.t")
+            proxy.wait_held()
+            source.execute(f"ALTER TABLE `{schema}`.fresh ADD a INT NOT NULL DEFAULT 1")
+            proxy.release()
+            wait_until(lambda: copied(process).get("fresh"), "some of its rows are copied")
+            source.execute(f"ALTER TABLE `{schema}`.fresh ADD b INT NOT NULL DEFAULT 2")
+            wait_until(lambda: process.log.read_text().count("dropped on the target") == 2, "it is copied again")
+            process.post("throttle", {"maxRowsPerSecond": None})
+            cut_over(process)
+    assert_equal_schemas(source, target, schema)
+
+
 def test_a_table_created_during_a_cutover_attempt(cli: FerryCli) -> None:
     """The drain waits for a row of another table; the attempt is undone, and made again by itself."""
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import Mock
 
 import pytest
 
@@ -10,7 +11,7 @@ from ferry_core.consistency.fence import Fence
 from ferry_core.cutover import attempt, unlocking
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock
 from ferry_core.cutover.unlocking import LeaseCorrector
-from ferry_core.errors import AmbiguousError, ExitCode, LockConflict, ServerRole
+from ferry_core.errors import AmbiguousError, DataError, ExitCode, LockConflict, ServerRole
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
@@ -77,6 +78,39 @@ def test_waiting_for_the_target_before_writes_are_stopped_is_not_write_block_tim
     )
     tried = cutover.run()
     assert (tried.reason, tried.blocked_milliseconds) == ("LockConflict", 0)
+
+
+def test_new_tables_are_looked_for_after_everything_that_takes_time_under_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DDL that the stream reads while rows are compared and counters are raised is acted on."""
+    steps: list[str] = []
+    monkeypatch.setattr(attempt, "stream_to_end", lambda *_: steps.append("stream"))
+    monkeypatch.setattr(attempt.CutoverAttempt, "_refuse_other_writers", lambda *_: None)
+
+    def look() -> None:
+        steps.append("look")
+        raise DataError(Reason.NEW_TABLE, "created since the start: shop.fresh")
+
+    fence = Mock()
+    cutover = attempt.CutoverAttempt(
+        fence=fence,
+        lock=NoLock(),
+        control=lambda: cast("Session", contextlib.nullcontext()),
+        hurried=no_session,
+        buffer=cast("ChangeBuffer", Mock(changes=3)),
+        stream=cast("SourceStream", None),
+        prove=lambda _deadline, _check: steps.append("prove"),
+        streamed=look,
+        check_cancelled=lambda: None,
+        corrector=Mock(),
+        stopped=lambda: None,
+        deadline_seconds=5,
+    )
+    with pytest.raises(DataError, match="fresh"):
+        cutover.run()
+    assert steps == ["stream", "prove", "stream", "look"]
+    assert all(call.kwargs["phase"] != "Completed" for call in fence.record.call_args_list)
 
 
 @pytest.mark.parametrize("away", ["source", "target"])

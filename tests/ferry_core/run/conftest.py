@@ -67,6 +67,8 @@ class FakeEnd(WatchedEnd):
 class FakeOperations:
     """Records calls. ``chunks`` of the run is the number of ticks that the copy takes."""
 
+    blocked_milliseconds = 42
+
     def __init__(self, run: "FakeRun") -> None:
         self._run = run
         self.calls: list[str] = []
@@ -232,6 +234,7 @@ class FakeStartup:
         self.start_undone = False
         self.may_undo = False
         self.copies_again = False
+        self.joining: frozenset[str] = frozenset()
 
     def undo_start(self, error: FerryError) -> None:
         assert error

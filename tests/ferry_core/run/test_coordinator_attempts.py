@@ -3,7 +3,7 @@
 import pytest
 
 from ferry_core.api.report import Stage
-from ferry_core.errors import ConnectionLost, ExitCode
+from ferry_core.errors import ConnectionLost, DataError, ExitCode
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.reasons import Condition, Reason
 from ferry_core.run.attempts import BETWEEN_ATTEMPTS_SECONDS
@@ -42,6 +42,25 @@ def test_an_attempt_is_stored_before_it_begins_and_after_it_failed(make_run: Mak
     saved = run.checkpoints.saved
     assert saved.index(("CuttingOver", 1)) < saved.index(("Streaming", 1)) < saved.index(("CuttingOver", 2))
     assert saved[-1] == ("Completed", 2)
+
+
+def test_an_attempt_that_a_new_table_ends_has_a_result(make_run: MakeRun) -> None:
+    run = make_run()
+    new = DataError(Reason.NEW_TABLE, "created since the start: shop.fresh")
+    new.appeared = frozenset({"shop.fresh"})
+    results: list[tuple[str | None, int | None]] = []
+
+    def look() -> None:
+        results.append((run.state.series.last_result, run.state.series.blocked_milliseconds))
+
+    def appear() -> None:
+        run.planned.append(new)
+        run.during[Stage.STREAMING] = look
+
+    run.during[Stage.CUTTING_OVER] = appear
+    assert run.run() is ExitCode.DONE
+    assert results == [("NewTable", 42)]
+    assert run.startup.starts == 2
 
 
 @pytest.mark.parametrize(

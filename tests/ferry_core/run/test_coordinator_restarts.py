@@ -40,6 +40,28 @@ def test_tables_are_copied_again_however_often_they_change(make_run: MakeRun) ->
     assert run.startup.starts == 31
 
 
+@pytest.mark.parametrize("stage", [Stage.COPYING, Stage.STREAMING])
+def test_a_new_table_that_is_altered_before_it_is_copied_is_copied_again(make_run: MakeRun, stage: Stage) -> None:
+    run = make_run()
+    run.startup.joining = frozenset({"shop.fresh"})
+    run.during[stage] = lambda: run.planned.append(changed("shop.fresh"))
+    assert run.run() is ExitCode.DONE
+    assert "shop.fresh" in run.copied_again
+    run = make_run()
+    run.startup.joining = frozenset({"shop.fresh"})
+    run.during[stage] = lambda: run.planned.append(changed("shop.t"))
+    with pytest.raises(DataError):
+        run.run()
+
+
+def test_a_new_table_that_is_altered_while_the_run_validates_begins_it_again(make_run: MakeRun) -> None:
+    run = make_run()
+    run.startup.joining = frozenset({"shop.fresh"})
+    run.planned.append(changed("shop.fresh"))
+    assert run.run() is ExitCode.DONE
+    assert run.startup.starts == 2
+
+
 def test_an_error_that_names_no_changed_table_ends_the_run(make_run: MakeRun) -> None:
     run = make_run()
     run.startup.copies_again = True
