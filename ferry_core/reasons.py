@@ -176,6 +176,7 @@ class Reason(StrEnum):
     SOURCE_READ_ONLY = "SourceReadOnly"
     PRIVILEGED_WRITERS = "PrivilegedWriters"
     EVENTS_ENABLED = "EventsEnabled"
+    SEQUENCES_NOT_LOCKED = "SequencesNotLocked"
     OPEN_XA_UNSEEN = "OpenXaUnseen"
     PREPARED_TRANSACTIONS = "PreparedTransactions"
     ROW_FILTER_INVALID = "RowFilterInvalid"

@@ -45,8 +45,8 @@ class Killer:
         self._done.set()
         self._thread.join()
 
-    def failure(self, error: FerryError, where: str) -> Exception:
-        """What to raise for the ``error`` of the victim's statement."""
+    def failure(self, error: FerryError, where: str, advice: str = "") -> Exception:
+        """What to raise for the ``error`` of the victim's statement. ``advice`` for a timeout."""
         if self.given_up is not None:
             return self.given_up
         if not self.fired and not isinstance(error, LockConflict):
@@ -54,7 +54,8 @@ class Killer:
         in_the_way = "; ".join(self.seen) or "nothing visible (a LOCK TABLES ... WRITE may be invisible here)"
         return LockConflict(
             Reason.SOURCE_LOCK_TIMEOUT,
-            f"{where}: writes could not be stopped within {self._deadline_seconds:g} s; blocked by: {in_the_way}",
+            f"{where}: writes could not be stopped within {self._deadline_seconds:g} s; blocked by: {in_the_way}"
+            f"{advice}",
         )
 
     def _wait(self, end: float) -> bool:

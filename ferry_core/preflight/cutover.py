@@ -1,6 +1,6 @@
 """Checks that writes on the source can be stopped at the cutover.
 
-Except for XA, events and the window of attempts, it applies only to sourceLock: ReadOnly.
+Except for XA, events, sequences and the window of attempts, it applies only to sourceLock: ReadOnly.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.read_only import found_read_only, perhaps_cut_over
 from ferry_core.preflight.result import Check, Finding, Status, failed, warning
 from ferry_core.reasons import Reason
+from ferry_core.schema.sequences import sequence_names
 from ferry_core.text import shortlist
 
 
@@ -113,6 +114,19 @@ def _open_xa(context: PreflightContext) -> Iterator[Finding]:
     )
 
 
+def _sequences(context: PreflightContext) -> Iterator[Finding]:
+    if context.crosses or not context.locks_source_tables:
+        return
+    found = sorted(sequence_names(context.source, context.spec.tables, context.tables))
+    if found:
+        yield warning(
+            Reason.SEQUENCES_NOT_LOCKED,
+            f"{context.source_facts.where}: LOCK TABLES keeps nobody from taking numbers of sequences "
+            f"({shortlist([str(name) for name in found], 10)}), so numbers that it gives after the attempt has read "
+            "them are given again by the target: stop the applications that take them before the attempt",
+        )
+
+
 def _window(context: PreflightContext) -> Iterator[Finding]:
     """A warning: rows can be copied, and the window be changed meanwhile."""
     not_after = context.spec.cutover.not_after
@@ -129,5 +143,6 @@ CHECKS = (
     Check("scheduled events", "source", _events),
     Check("prepared transactions", "source", _prepared),
     Check("open XA transactions", "source", _open_xa),
+    Check("sequences", "source", _sequences),
     Check("window of the cutover", "both", _window),
 )

@@ -51,6 +51,11 @@ HOW_TO_TRY_AGAIN = {
 def hand_over(spec: Spec) -> str:
     """What a cutover means for whoever made it."""
     text = f"cut over; writes may move to the target, {spec.target.address}"
+    if spec.cutover.source_lock is SourceLockMode.LOCK_TABLES and not float(spec.cutover.watch_for):
+        return (
+            f"{text}. The selected tables of the source are unlocked at once (cutover.watchFor is 0s): keep "
+            "applications away from them"
+        )
     if spec.cutover.source_lock is SourceLockMode.LOCK_TABLES:
         return (
             f"{text}. The selected tables of the source stay locked until cutover.watchFor is over: before that, end "

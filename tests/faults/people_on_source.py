@@ -72,6 +72,17 @@ PEOPLE = (
             "ferry_core/cutover/test_table_lock.py::test_a_session_that_is_killed_is_noticed",
         ),
     ),
+    Cell(
+        "The session that locks its tables is lost (LockTables)",
+        "watching after the cutover",
+        Outcome.EXACT,
+        "the message of the Completed Ferry says that writes were possible; those that the stream has read are named",
+        "keep applications from the source until ferry verify has compared both servers",
+        tested(
+            "ferry_core/cutover/test_table_lock.py::test_a_lock_that_was_lost_before_it_ends_is_told",
+            "ferry_core/cutover/test_table_lock.py::test_a_session_that_the_network_has_lost_is_ended",
+        ),
+    ),
     nothing_to_do(
         "Its binlog is rotated",
         "any phase",

@@ -122,6 +122,7 @@ def test_the_lock_waits_for_a_transaction_that_has_written_and_names_it(
         lock.acquire(1)
     assert caught.value.reason == "SourceLockTimeout"
     assert f"connection {ident(link)}" in caught.value.message
+    assert "raise cutover.deadline, or use ReadOnly" in caught.value.message
     run(writer(), f"UPDATE {table} SET v = 6 WHERE id = 2")  # everybody writes on
     link.commit()
     attempt(lock).unlock()
@@ -342,6 +343,33 @@ def test_who_waits_is_named_without_a_new_connection(make_lock: MakeLock, server
         (line,) = lock.stop_keeping()
         waiting.join(30)
     assert "UPDATE" in line
+
+
+def test_a_lock_that_was_lost_before_it_ends_is_told(make_lock: MakeLock, server: Server) -> None:
+    lock = attempt(make_lock())
+    assert lock._session is not None
+    server.execute(f"KILL {lock._session.connection_id}")
+    with pytest.raises(RetriableError, match="was lost before, so writes to them were possible"):
+        lock.stop_keeping()
+
+
+def test_a_session_that_the_network_has_lost_is_ended(server: Server, schema: str, table: str) -> None:
+    """The server does not hear that its client is gone: nothing but a KILL ends the lock before its timeout."""
+    with Proxy(server.host, server.port) as proxy:
+        endpoints = [through(proxy, server)]
+        lock = TableLock(lambda: endpoints[-1], lambda: [TableName(schema, "t")], "uid-1")
+        lock.begin(60)
+        lock.acquire(60)
+        waiting = blocked(server, server.connect(), f"UPDATE {table} SET v = 6 WHERE id = 2")
+        proxy.pause()
+        endpoints.append(server.endpoint())
+        began = time.monotonic()
+        (line,) = lock.stop_keeping()
+        assert time.monotonic() - began < 40, "the session's timeouts are 65 s"
+        waiting.join(5)
+        assert "UPDATE" in line
+        proxy.cut()
+        proxy.resume()
 
 
 def test_without_any_answer_it_is_unknown_who_waits(make_lock: MakeLock, server: Server) -> None:

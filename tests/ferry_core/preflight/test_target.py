@@ -281,6 +281,18 @@ def test_scheduled_events(pair: Pair, tables: str) -> None:
     assert "EventsEnabled" not in told(without, Status.WARNING)
 
 
+def test_sequences_give_numbers_in_spite_of_locks_on_tables(mariadb_pair: Pair, schema: str) -> None:
+    source, target = mariadb_pair.source, mariadb_pair.target
+    source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)", f"CREATE SEQUENCE `{schema}`.numbers")
+    locked = told(check(source, target, schema, cutover={"sourceLock": "LockTables"}), Status.WARNING)
+    assert f"({schema}.numbers)" in locked["SequencesNotLocked"]
+    assert "SequencesNotLocked" not in told(check(source, target, schema), Status.WARNING)
+    link = source.connect()
+    link.cursor().execute(f"LOCK TABLES `{schema}`.t READ, `{schema}`.numbers READ")
+    assert int(source.value(f"SELECT NEXTVAL(`{schema}`.numbers)")) == 1
+    link.close()
+
+
 def test_prepared_transactions(pair: Pair, tables: str) -> None:
     pair.source.execute(
         "XA START 'preflight'",

@@ -19,7 +19,7 @@ from ferry_core.preflight.result import Status
 from ferry_core.reasons import Condition, Reason
 from ferry_core.report.metrics import exposition, registry_of
 from ferry_core.report.status_reporter import StatusReporter
-from ferry_core.report.wording import at_most_4_kib, roughly
+from ferry_core.report.wording import at_most_4_kib, hand_over, roughly
 from ferry_core.throttle import Throttle, ThrottleState
 from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer
 from tests.support.manifests import ferry_data
@@ -109,6 +109,12 @@ def checked(reporter: StatusReporter, *warnings: tuple[Reason, str]) -> str:
     assert said is not None
     assert (said.status, said.reason) == ("True", "Passed")
     return said.message
+
+
+@pytest.mark.parametrize(("watch_for", "said"), [("60s", "stay locked until"), ("0s", "are unlocked at once")])
+def test_a_cutover_says_how_long_tables_stay_locked(watch_for: str, said: str) -> None:
+    manifest = ferry_data(cutover={"sourceLock": "LockTables", "watchFor": watch_for})
+    assert f"The selected tables of the source {said}" in hand_over(Ferry.model_validate(manifest).spec)
 
 
 def test_warnings_of_the_preflight_are_in_the_condition(reporter: StatusReporter) -> None:
