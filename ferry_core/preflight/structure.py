@@ -14,6 +14,7 @@ from ferry_core.mysql.session import Row, Session
 from ferry_core.mysql.version import ServerVersion
 from ferry_core.preflight.facts import decoded
 from ferry_core.schema.drop import takes_no_row
+from ferry_core.schema.tokens import tokens_of
 from ferry_core.tables.alike import plain_collation, plain_type
 from ferry_core.tables.families import of_the_same_values, tells_apart
 from ferry_core.tables.members import spelled_type
@@ -21,6 +22,8 @@ from ferry_core.tables.table import Table, TableName
 
 _INTRODUCER = re.compile(r"\b_[a-z0-9]+(?=\\?')")
 """Introducer before a literal. MySQL prints another one once a table was created from its own output."""
+
+_OPERATORS = frozenset(["AND", "OR", "XOR", "NOT", "DIV", "MOD", *"+-*/%|&^~!"])
 
 Columns = tuple[str, ...]
 
@@ -58,7 +61,7 @@ def structures(session: Session, names: Collection[TableName]) -> dict[TableName
             plain_type(kind),
             plain_collation(collation),
             nullable == "YES",
-            _INTRODUCER.sub("", expression),
+            _INTRODUCER.sub("", _unescaped(session, expression)),
         )
         if table := found.get(TableName(schema, name)):
             table.columns[column.lower()] = described
@@ -67,8 +70,13 @@ def structures(session: Session, names: Collection[TableName]) -> dict[TableName
             table.unique[columns] = index
     for schema, name, clause in (map(decoded, row) for row in _checks(session, names)):
         if table := found.get(TableName(schema, name)):
-            table.checks.add(_INTRODUCER.sub("", clause))
+            table.checks.add(_INTRODUCER.sub("", _unescaped(session, clause)))
     return found
+
+
+def _unescaped(session: Session, expression: str) -> str:
+    """MySQL's catalogue escapes the text of an expression once more than SHOW CREATE TABLE."""
+    return re.sub(r"\\(.)", r"\1", expression, flags=re.DOTALL) if session.flavor is Flavor.MYSQL else expression
 
 
 def of_other_family(table: Table, source: Structure, target: Structure, version: ServerVersion) -> Structure:
@@ -94,7 +102,11 @@ def plainly(table: Structure) -> Structure:
 
 
 def _bare(expression: str) -> str:
-    return " ".join(re.sub(r"[`()]", "", expression).lower().split())
+    """Without parentheses, unless operators of several precedences could mean something else without them."""
+    tokens = tokens_of(expression)
+    operators = {one.word or one.text for one in tokens if one.kind != "string"} & _OPERATORS
+    kept = [one for one in tokens if len(operators) > 1 or not (one.is_mark("(") or one.is_mark(")"))]
+    return " ".join(repr(one.text) if one.kind == "string" else one.text.lower() for one in kept)
 
 
 def _checks(session: Session, names: Collection[TableName]) -> list[Row]:

@@ -65,17 +65,22 @@ def with_other_keys(source: Session, target: Session, tables: Sequence[Table], m
     found = []
     for table in made:
         keys = definition(source, table.source).foreign_keys
-        wanted = {(fold(targets.get(key.references, key.references)), *_content(key)) for key in keys}
+        wanted = {(fold(targets.get(key.references, key.references)), *content(key)) for key in keys}
         if any(
-            (fold(key.references), *_content(key)) not in wanted
-            for key in definition(target, table.target).foreign_keys
+            (fold(key.references), *content(key)) not in wanted for key in definition(target, table.target).foreign_keys
         ):
             found.append(table)
     return found
 
 
-def _content(key: ForeignKey) -> tuple[object, ...]:
-    return key.columns, key.on_delete, key.on_update
+def content(key: ForeignKey) -> tuple[object, ...]:
+    """What it does, beside the table that it references."""
+    return key.columns, _action(key.on_delete), _action(key.on_update)
+
+
+def _action(action: str) -> str:
+    """RESTRICT and NO ACTION are the same, and the families print one or the other of them."""
+    return "NO ACTION" if action == "RESTRICT" else action
 
 
 def folding(session: Session) -> Callable[[TableName], TableName]:

@@ -23,9 +23,26 @@ AS_TEXT = {"uuid": ("char", 36), "inet6": ("varchar", 39), "inet4": ("varchar", 
 _COMPRESSED = re.compile(r" ?/\*M!100301 COMPRESSED\*/")
 
 _UNICODE = ("utf8mb4_", "utf8mb3_", "ucs2_", "utf16_", "utf16le_", "utf32_")
-_ALIKE_OF_UNICODE = re.compile(r"(?:utf8mb[34]|ucs2|utf16|utf16le|utf32)_(?:bin|general_ci|unicode_ci|unicode_520_ci)")
-_UNALIKE = {"tis620_thai_ci", "cp1250_czech_cs", "latin2_czech_cs"}
-"""The first differs between the families. The others compare in several steps, which nothing here has proven."""
+_ALIKE_OF_UNICODE = re.compile(
+    r"(?:utf8mb[34]|ucs2|utf16|utf32)_(?:bin|general_ci|unicode_ci|unicode_520_ci)|utf16le_(?:bin|general_ci)"
+)
+_ALIKE = """
+armscii8_bin armscii8_general_ci ascii_bin ascii_general_ci big5_bin big5_chinese_ci cp1250_bin cp1250_croatian_ci
+cp1250_general_ci cp1250_polish_ci cp1251_bin cp1251_bulgarian_ci cp1251_general_ci cp1251_general_cs
+cp1251_ukrainian_ci cp1256_bin cp1256_general_ci cp1257_bin cp1257_general_ci cp1257_lithuanian_ci cp850_bin
+cp850_general_ci cp852_bin cp852_general_ci cp866_bin cp866_general_ci cp932_bin cp932_japanese_ci dec8_bin
+dec8_swedish_ci eucjpms_bin eucjpms_japanese_ci euckr_bin euckr_korean_ci gb2312_bin gb2312_chinese_ci gbk_bin
+gbk_chinese_ci geostd8_bin geostd8_general_ci greek_bin greek_general_ci hebrew_bin hebrew_general_ci hp8_bin
+hp8_english_ci keybcs2_bin keybcs2_general_ci koi8r_bin koi8r_general_ci koi8u_bin koi8u_general_ci latin1_bin
+latin1_danish_ci latin1_general_ci latin1_general_cs latin1_german1_ci latin1_german2_ci latin1_spanish_ci
+latin1_swedish_ci latin2_bin latin2_croatian_ci latin2_general_ci latin2_hungarian_ci latin5_bin latin5_turkish_ci
+latin7_bin latin7_estonian_cs latin7_general_ci latin7_general_cs macce_bin macce_general_ci macroman_bin
+macroman_general_ci sjis_bin sjis_japanese_ci swe7_bin swe7_swedish_ci tis620_bin ujis_bin ujis_japanese_ci
+"""
+ALIKE = frozenset(_ALIKE.split())
+"""Of the other character sets, those that a test compares. Not tis620_thai_ci, which differs, and cp1250_czech_cs and
+latin2_czech_cs, which compare in several steps.
+"""
 
 _TO_MARIADB = {
     "utf8mb4_0900_ai_ci": "utf8mb4_uca1400_nopad_ai_ci",
@@ -131,7 +148,7 @@ def compares_alike(collation: str | None) -> bool:
         return True
     if name.startswith(_UNICODE):
         return _ALIKE_OF_UNICODE.fullmatch(name) is not None
-    return "nopad" not in name and "uca1400" not in name and name not in _UNALIKE
+    return name in ALIKE
 
 
 def tells_apart(there: str | None, here: str | None) -> bool:
@@ -143,6 +160,12 @@ def tells_apart(there: str | None, here: str | None) -> bool:
         return False
     pads = "_0900_" not in source and "_nopad_" not in source
     return name == "utf8mb4_0900_bin" or name.endswith("_nopad_bin") or (pads and name.endswith("_bin"))
+
+
+def _alike(column: Column) -> str:
+    """Collations that compare alike, in words."""
+    names = [f"{column.charset}_bin", f"{column.charset}_unicode_520_ci"]
+    return " or ".join(name for name in names if compares_alike(name))
 
 
 def key_problems(
@@ -168,12 +191,12 @@ def key_problems(
         elif name in keys | set(related):
             yield (
                 f"the column {column.name} is in a key with the collation {column.collation}, by which the families "
-                f"compare differently: give it {column.charset}_bin or {column.charset}_unicode_520_ci on the source"
+                f"compare differently: give it {_alike(column)} on the source"
             )
         elif not tells_apart(there.get(name), column.collation):
             yield (
                 f"the column {column.name} is in a UNIQUE index with the collation {column.collation}, by which the "
-                f"families compare differently: give it {column.charset}_bin or {column.charset}_unicode_520_ci on "
-                "the source, or create the table on the target yourself, with a collation there that compares bytes "
-                "(MariaDB: utf8mb4_nopad_bin, MySQL: utf8mb4_0900_bin)"
+                f"families compare differently: give it {_alike(column)} on the source, or create the table on the "
+                "target yourself, with a collation there that compares bytes (MariaDB: utf8mb4_nopad_bin, MySQL: "
+                "utf8mb4_0900_bin)"
             )

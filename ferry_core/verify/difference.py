@@ -137,6 +137,12 @@ _GENERATED = (
     "(SET time_zone, ALTER TABLE ... FORCE, ALGORITHM=COPY), or leave them out"
 )
 
+_GENERATED_ACROSS = (
+    "all copied values are equal. The target computes these values itself, and the other family computes others from "
+    "the same expression; to rebuild the table changes nothing. Make them plain columns on the source, or leave these "
+    "tables out; set acknowledge: [GeneratedValues] if the target's values are right for the applications"
+)
+
 TOO_MANY = (
     "that is too many rows to copy again one by one. Find out who removed or changed them on the target, then ferry "
     "abort, empty the target tables, and start over with a fresh copy"
@@ -153,7 +159,9 @@ class RowsDiffer(DataError):
 
     def __init__(self, differing: Sequence[Difference], advice: str = "") -> None:
         generated = all(difference.only_generated for difference in differing)
-        advice = advice or (_GENERATED if generated else _WRITTEN)
+        crosses = any(column.crosses for one in differing for column in one.table.columns)
+        computed = _GENERATED_ACROSS if crosses else _GENERATED
+        advice = advice or (computed if generated else _WRITTEN)
         super().__init__(Reason.ROWS_DIFFER, f"{summary(differing)}; {advice}")
         self.by_table: Mapping[Table, int] = Counter(difference.table for difference in differing)
 

@@ -1,4 +1,4 @@
-"""A move from MySQL to MariaDB and back: every type that both have, writers, a kill, an automatic cutover.
+"""A move from MariaDB to MySQL: every type that both have, writers, a kill, an automatic cutover.
 
 One direction runs with each ``make test``; ``tests/versions`` has both, and other releases.
 """

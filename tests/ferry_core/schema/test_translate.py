@@ -173,13 +173,29 @@ def test_collations_between_the_families() -> None:
 def test_keys_need_a_collation_that_compares_alike() -> None:
     alike = [None, "utf8mb4_bin", "utf8mb4_unicode_520_ci", "latin1_swedish_ci", "gbk_chinese_ci", "ascii_general_ci"]
     assert all(map(compares_alike, alike))
-    unlike = ["utf8mb4_0900_ai_ci", "utf8mb4_uca1400_ai_ci", "utf8mb4_nopad_bin", "utf8mb4_danish_ci", "tis620_thai_ci"]
+    unlike = ["utf8mb4_0900_ai_ci", "utf8mb4_uca1400_ai_ci", "utf8mb4_nopad_bin", "utf8mb4_danish_ci", "tis620_thai_ci",
+              "cp1250_czech_cs", "latin1_unheard_of_ci"]  # fmt: skip
     assert not any(map(compares_alike, unlike))
     key, other = column("k", "uuid"), column("u", "varchar(9)", "utf8mb4_0900_ai_ci")
     made_of, free = column("g", "int", generated=True), column("f", "varchar(9)", "utf8mb4_0900_ai_ci")
     table = Table(NAME, NAME, (key, other, made_of, free), Key("PRIMARY", (key,)), None, True, 0, 0)
     problems = list(key_problems(table, {"u", "g"}, (), {}))
     assert [re.match(r"the column (\w)", problem)[1] for problem in problems] == ["k", "u", "g"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("collation", "advice"),
+    [
+        ("tis620_thai_ci", "give it tis620_bin on the source"),
+        ("utf16le_nopad_bin", "give it utf16le_bin on the source"),
+        ("ucs2_danish_ci", "give it ucs2_bin or ucs2_unicode_520_ci on the source"),
+    ],
+)
+def test_collations_that_exist_are_advised(collation: str, advice: str) -> None:
+    key = column("k", "varchar(9)", collation)
+    table = Table(NAME, NAME, (key,), Key("PRIMARY", (key,)), None, True, 0, 0)
+    (problem,) = key_problems(table, (), (), {})
+    assert problem.endswith(advice)
 
 
 def test_a_unique_index_by_bytes_takes_every_row() -> None:
