@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ferry_core.cutover.outcome import AttemptFailed, late
 from ferry_core.mysql.session import Session
-from ferry_core.mysql.upstream import errant, executed, lacking, server_ids, troubles
+from ferry_core.mysql.upstream import errant, executed, lacking, server_ids, troubles, troubles_of_primary
 from ferry_core.reasons import Reason
 
 _ASK_SECONDS = 0.02
@@ -34,7 +34,7 @@ class Primary:
 
     def refuse_apart(self, replica: Session, primary: Session) -> None:
         """AttemptFailed if the source is no exact replica of it now, whatever it was before."""
-        for trouble in troubles(replica, server_ids(primary)):
+        for trouble in (*troubles(replica, server_ids(primary)), *troubles_of_primary(primary)):
             raise AttemptFailed(trouble.reason, trouble.message)
         if not self.may_be_errant and (more := errant(replica, primary)):
             raise AttemptFailed(

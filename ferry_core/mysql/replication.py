@@ -52,8 +52,12 @@ def unlogged_since(known: Replicated | None, now: Replicated | None) -> str:
 
 def running_replication(session: Session) -> list[str]:
     """One line for each channel with a running thread, and for each cluster peer that accepts writes."""
-    peers = _galera(session) if session.flavor is Flavor.MARIADB else _group(session)
-    return [channel for channel, runs in _channels(session) if runs] + peers
+    return [channel for channel, runs in _channels(session) if runs] + cluster_peers(session)
+
+
+def cluster_peers(session: Session) -> list[str]:
+    """One line for each cluster peer that accepts writes."""
+    return _galera(session) if session.flavor is Flavor.MARIADB else _group(session)
 
 
 def unlogged_replication(session: Session) -> list[str]:

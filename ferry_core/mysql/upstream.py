@@ -8,11 +8,12 @@ by ``run.replica_watch``, and by each cutover attempt. Reads only.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.literals import string
+from ferry_core.mysql.replication import cluster_peers
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.text import host_port
@@ -21,16 +22,26 @@ ERRANT_SECONDS = 1.0
 """Under semi-synchronous replication a replica may have a transaction before its primary counts it as executed."""
 _POLL_SECONDS = 0.02
 
+_STRICT = ("STRICT",)
+_OFF = ("OFF",)
+_EXACT_TYPES = ("", "ALL_NON_LOSSY")
 _EXACT = {
-    "REPLICA_EXEC_MODE": "STRICT",
-    "SLAVE_EXEC_MODE": "STRICT",
-    "REPLICA_SKIP_ERRORS": "OFF",
-    "SLAVE_SKIP_ERRORS": "OFF",
-    "SLAVE_RUN_TRIGGERS_FOR_RBR": "NO",
+    "REPLICA_EXEC_MODE": _STRICT,
+    "SLAVE_EXEC_MODE": _STRICT,
+    "REPLICA_SKIP_ERRORS": _OFF,
+    "SLAVE_SKIP_ERRORS": _OFF,
+    "REPLICA_TYPE_CONVERSIONS": _EXACT_TYPES,
+    "SLAVE_TYPE_CONVERSIONS": _EXACT_TYPES,
+    "SLAVE_RUN_TRIGGERS_FOR_RBR": ("NO",),
+    "REPLICATE_EVENTS_MARKED_FOR_SKIP": ("REPLICATE",),
 }
-"""Otherwise a replica may go on although its rows differ, or triggers change rows without any event in its binlog."""
+"""Otherwise a replica may go on although its rows differ, leave rows out, or its triggers change rows without any event
+in its binlog.
+"""
 _LOGS = ("LOG_REPLICA_UPDATES", "LOG_SLAVE_UPDATES")
-_SETTINGS = ", ".join(map(string, (*_EXACT, *_LOGS, "READ_ONLY", "GTID_MODE", "GTID_STRICT_MODE")))
+_POSITIONS = ("GTID_MODE", "GTID_STRICT_MODE")
+_DURABLE = {"SYNC_BINLOG": ("1",), "INNODB_FLUSH_LOG_AT_TRX_COMMIT": ("1", "3")}
+"""Otherwise a primary may lose in a crash what its replica has. 3 is MariaDB's: sync at prepare and at commit."""
 
 _Gtids = dict[tuple[int, int], int]
 """MariaDB: the last sequence number by domain and server_id."""
@@ -68,6 +79,8 @@ class Channel(NamedTuple):
     """By how many seconds it is to lag."""
     filters: str
     """What it leaves out or renames; empty: nothing."""
+    by_gtid: bool
+    """On MariaDB whether it follows GTIDs; MySQL keeps the set of all that it has executed anyway."""
 
 
 def server_ids(session: Session) -> ServerIds:
@@ -96,6 +109,7 @@ def _channel(row: Mapping[str, str | None]) -> Channel:
         seconds_behind=int(behind) if behind else None,
         delay=int(told["SQL_Delay"] or 0),
         filters=", ".join(f"{name}={value}" for name, value in filters.items()),
+        by_gtid=told.get("Using_Gtid") != "No",
     )
 
 
@@ -126,6 +140,12 @@ def _channels(replica: Session, primary: ServerIds) -> Iterator[Trouble]:
             Reason.REPLICA_MAY_DIFFER,
             f"{where} replicates with {channel.filters}: rows of its primary may be missing there; remove that filter",
         )
+    if not channel.by_gtid:
+        yield Trouble(
+            Reason.REPLICA_MAY_DIFFER,
+            f"{where} replicates with MASTER_USE_GTID=no, so a transaction that it has skipped would not show: STOP "
+            "SLAVE, CHANGE MASTER TO MASTER_USE_GTID = slave_pos, START SLAVE there",
+        )
     if channel.delay:
         yield Trouble(
             Reason.REPLICA_LAG,
@@ -149,10 +169,51 @@ def _is_from(channel: Channel, primary: ServerIds) -> bool:
     return (channel.server_id, channel.uuid) == (primary.server_id, primary.uuid)
 
 
+def troubles_of_primary(primary: Session) -> list[Trouble]:
+    """Why what it logs may not lead to its own rows on a replica, or why it may lose what its replica has."""
+    return list(_as_primary(primary))
+
+
+def _as_primary(primary: Session) -> Iterator[Trouble]:
+    found, where = _variables(primary, ("BINLOG_FORMAT", *_DURABLE, *_POSITIONS)), primary.endpoint.where
+    if found.get("BINLOG_FORMAT", "ROW") != "ROW":
+        yield Trouble(
+            Reason.BINLOG_FORMAT_NOT_ROW,
+            f"{where} has binlog_format={found['BINLOG_FORMAT']}: its replica executes the same statements and may get "
+            "other rows; SET GLOBAL binlog_format = ROW, write it into the server's configuration too, let sessions "
+            "reconnect, and make the replica anew if rows may differ already",
+        )
+    if loose := [name for name, safe in _DURABLE.items() if found.get(name, safe[0]) not in safe]:
+        now = " and ".join(f"{name.lower()}={found[name]}" for name in loose)
+        fix = ", ".join(f"GLOBAL {name.lower()} = 1" for name in loose)
+        yield Trouble(
+            Reason.SOURCE_LOSES_COMMITS,
+            f"{where} has {now}: in a crash it can lose transactions that its replica keeps; SET {fix}",
+        )
+    yield from _positions(found, where)
+
+
+def _positions(found: Mapping[str, str], where: str) -> Iterator[Trouble]:
+    name, reason = "GTID_MODE", Reason.GTID_MODE_OFF
+    if name not in found:
+        name, reason = "GTID_STRICT_MODE", Reason.GTID_STRICT_MODE_OFF
+    if (value := found.get(name, "OFF")) not in ("ON", "1"):
+        yield Trouble(
+            reason,
+            f"{where} has {name.lower()}={value}: what the source has applied of its primary is told by GTIDs; set it "
+            "to ON on both, or use the primary as the source",
+        )
+
+
+def _variables(session: Session, names: Iterable[str]) -> dict[str, str]:
+    """Names and values in upper case; a server has not all of them."""
+    wanted = ", ".join(map(string, names))
+    rows = session.query(f"SHOW GLOBAL VARIABLES WHERE UPPER(Variable_name) IN ({wanted})")
+    return {(name or b"").decode().upper(): (value or b"").decode().upper() for name, value in rows}
+
+
 def _settings(replica: Session) -> Iterator[Trouble]:
-    rows = replica.query(f"SHOW GLOBAL VARIABLES WHERE UPPER(Variable_name) IN ({_SETTINGS})")
-    found = {(name or b"").decode().upper(): (value or b"").decode().upper() for name, value in rows}
-    where = replica.endpoint.where
+    found, where = _variables(replica, (*_EXACT, *_LOGS, *_POSITIONS, "READ_ONLY")), replica.endpoint.where
     if "ON" not in {found.get(name) for name in _LOGS}:
         yield Trouble(
             Reason.REPLICA_CHANGES_NOT_LOGGED,
@@ -166,12 +227,18 @@ def _settings(replica: Session) -> Iterator[Trouble]:
             "spec.source.primary",
         )
     for name, exact in _EXACT.items():
-        if found.get(name, exact) != exact:
+        if found.get(name, exact[0]) not in exact:
             yield Trouble(
                 Reason.REPLICA_MAY_DIFFER,
                 f"{where} has {name.lower()}={found[name]}, so its rows may differ from its primary's without an "
-                f"error: set it to {exact}",
+                f"error: set it to {exact[0] or 'nothing'}",
             )
+    for peer in cluster_peers(replica):
+        yield Trouble(
+            Reason.REPLICA_MAY_DIFFER,
+            f"{where} also applies changes {peer}, which may not be on its primary: use a replica outside of a cluster",
+        )
+    yield from _positions(found, where)
 
 
 def executed(primary: Session) -> str:

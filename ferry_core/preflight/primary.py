@@ -7,9 +7,9 @@ changes may come from the one while writes stop at the other.
 from collections.abc import Iterator
 
 from ferry_core.mysql.replication import running_replication
-from ferry_core.mysql.upstream import Trouble, channels, errant, server_ids, troubles
+from ferry_core.mysql.upstream import Trouble, channels, errant, server_ids, troubles, troubles_of_primary
 from ferry_core.preflight.context import PreflightContext
-from ferry_core.preflight.facts import ServerFacts, decoded
+from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.result import Check, Finding, failed, passed, refused, warning
 from ferry_core.reasons import Reason
 
@@ -28,8 +28,8 @@ def _alike(context: PreflightContext) -> Iterator[Finding]:
             "another family is not supported; use the primary as the source",
         )
         return
-    for server in (source, primary):
-        yield from _positions(server)
+    if not primary.is_on("log_bin"):
+        yield failed(Reason.BINLOG_DISABLED, f"{primary.where} writes no binlog: start it with log_bin (and server_id)")
     for name in ("do", "ignore"):
         if value := _binlog_filter(context, name):
             yield failed(
@@ -46,20 +46,6 @@ def _alike(context: PreflightContext) -> Iterator[Finding]:
         )
 
 
-def _positions(server: ServerFacts) -> Iterator[Finding]:
-    if not server.is_on("log_bin"):
-        yield failed(Reason.BINLOG_DISABLED, f"{server.where} writes no binlog: start it with log_bin (and server_id)")
-    name, reason = "gtid_mode", Reason.GTID_MODE_OFF
-    if server.mariadb:
-        name, reason = "gtid_strict_mode", Reason.GTID_STRICT_MODE_OFF
-    if not server.is_on(name):
-        yield failed(
-            reason,
-            f"{server.where} has {name}={server.variable(name) or 'OFF'}: what the source has applied of its primary "
-            f"is told by GTIDs; set it to ON on both, or use the primary as the source",
-        )
-
-
 def _binlog_filter(context: PreflightContext, name: str) -> str:
     """A variable on newer MariaDB; elsewhere a column of the binlog's status."""
     primary = context.written_facts
@@ -73,7 +59,7 @@ def _follows(context: PreflightContext) -> Iterator[Finding]:
     if context.spec.source.primary is None:
         return
     ids = server_ids(context.written)
-    for trouble in troubles(context.source, ids):
+    for trouble in (*troubles(context.source, ids), *troubles_of_primary(context.written)):
         yield _told(trouble, begun=bool(context.started))
     for channel in channels(context.source):
         if channel.seconds_behind is not None:

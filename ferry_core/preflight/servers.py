@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from ferry_core.errors import ConfigError, DataError
 from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.listings import rows_of
+from ferry_core.mysql.session import Session
 from ferry_core.mysql.version import (
     OLDEST_SOURCE,
     OLDEST_SOURCE_ACROSS,
@@ -40,20 +41,26 @@ def _versions(context: PreflightContext) -> Iterator[Finding]:
     yield passed(f"{source.version_text} to {target.version_text}")
 
 
-def _one_server(context: PreflightContext) -> bool:
+def _one_server(one: Session, other: Session) -> bool:
     """Whether both sessions are connected to one server, whatever its address: one sees the other's named lock."""
     lock = AdvisoryLock(f"mysql-ferry-{secrets.token_hex(16)}")
-    lock.take(context.source)
+    lock.take(one)
     try:
-        return lock.holder(context.target) == context.source.connection_id
+        return lock.holder(other) == one.connection_id
     finally:
-        lock.release(context.source)
+        lock.release(one)
 
 
 def _same_server(context: PreflightContext) -> Iterator[Finding]:
-    if not _one_server(context):
-        return
     target = context.target_facts
+    if context.spec.source.primary is not None and _one_server(context.written, context.target):
+        yield failed(
+            Reason.SOURCE_IS_TARGET,
+            f"{context.written_facts.where} and target {target.address} are the same server: what is written there "
+            "comes back through the source, its replica; correct the target's host",
+        )
+    if not _one_server(context.source, context.target):
+        return
     sources = {target.folded(table.source) for table in context.tables}
     both = sorted(str(table.target) for table in context.tables if target.folded(table.target) in sources)
     where = f"source {context.source_facts.address} and target {target.address} are the same server"

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 
+from ferry_core.api.choices import Acknowledgement
 from ferry_core.api.control import Settings
 from ferry_core.api.directive import Directive
 from ferry_core.api.notification import Sender
@@ -66,7 +67,9 @@ class Ferry:
             loaded.token,
             loaded.primary and self._primary,
         )
-        self._replica = ReplicaWatch(self._connections)
+        self._replica = ReplicaWatch(
+            self._connections, may_be_errant=Acknowledgement.ERRANT_TRANSACTIONS in loaded.ferry.spec.acknowledge
+        )
         if self._connections.has_primary:
             self.reporter.behind_primary = self._replica.reading
         self.throttle.watch(tuple(signals(loaded.ferry, self._connections)))

@@ -1,13 +1,15 @@
 """How far a source that is a replica is behind its primary, asked once a second while the run streams.
 
 Its own binlog cannot tell that: one that has stopped applying looks like one with nothing to apply. So the lag of a run
-includes this one, and while it is unknown no cutover attempt begins. Made by ``ferry``, read by ``report``.
+includes this one. While it is unknown no cutover attempt begins, and so it is while the two servers may come to
+differ. Made by ``ferry``, read by ``report``.
 """
 
 from functools import partial
 
+from ferry_core.errors import FerryError
 from ferry_core.mysql.session import Session
-from ferry_core.mysql.upstream import ServerIds, channels, server_ids, troubles
+from ferry_core.mysql.upstream import channels, errant, server_ids, troubles, troubles_of_primary
 from ferry_core.throttle.probe import Probe, Reading, UnknownValueError
 from ferry_core.workers.connections import Connections
 
@@ -17,9 +19,11 @@ PATIENCE_SECONDS = 5.0
 class ReplicaWatch:
     """Asks nothing before the first ``reading``: by then the run has met its servers."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, *, may_be_errant: bool) -> None:
+        """``may_be_errant``: the user has acknowledged what the replica holds more."""
         self._connections = connections
-        self._primary: ServerIds | None = None
+        self._may_be_errant = may_be_errant
+        self._primary: Session | None = None
         self._probe = Probe("primary", partial(connections.source_control, PATIENCE_SECONDS), self._ask)
 
     def reading(self) -> Reading:
@@ -31,13 +35,24 @@ class ReplicaWatch:
         self._probe.close()
 
     def _ask(self, replica: Session, _wanted: str) -> float:
-        if self._primary is None:
-            with self._connections.written_control(PATIENCE_SECONDS) as primary:
-                self._primary = server_ids(primary)
-        for trouble in troubles(replica, self._primary):
-            raise UnknownValueError(trouble.message)
+        try:
+            self._primary = self._primary or self._connections.written_control(PATIENCE_SECONDS)
+            self._refuse_apart(replica, self._primary)
+        except FerryError:
+            if self._primary is not None:
+                self._primary.close()
+                self._primary = None
+            raise
         behind = [channel.seconds_behind for channel in channels(replica)]
         known = [seconds for seconds in behind if seconds is not None]
         if not known or len(known) < len(behind):
             raise UnknownValueError(f"{replica.endpoint.where} does not know yet how far it is behind its primary")
         return max(known)
+
+    def _refuse_apart(self, replica: Session, primary: Session) -> None:
+        for trouble in (*troubles(replica, server_ids(primary)), *troubles_of_primary(primary)):
+            raise UnknownValueError(trouble.message)
+        if not self._may_be_errant and (more := errant(replica, primary)):
+            raise UnknownValueError(
+                f"{replica.endpoint.where} has executed transactions that {primary.endpoint.where} has not: {more}"
+            )

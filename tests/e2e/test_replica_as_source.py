@@ -10,7 +10,7 @@ import pytest
 
 from hack.servers import Family
 from tests.support.ferry_under_load import FerryUnderLoad, condition, failed_attempt
-from tests.support.replication import Exact
+from tests.support.replication import Exact, exact_replica
 from tests.support.servers import Flag, Pair, Server, ServerPool
 
 ODD = 4
@@ -19,14 +19,13 @@ ODD = 4
 @pytest.fixture(name="exact", scope="module")
 def _exact(pair: Pair, server_pool: ServerPool) -> Iterator[Exact]:
     """A replica of the pair's source, which commits transactions in another order if the server can do that."""
-    flags: dict[str, Flag] = {"log_slave_updates": True, "binlog_row_image": "MINIMAL"}
+    flags: dict[str, Flag] = {"binlog_row_image": "MINIMAL"}
     if pair.family is Family.MYSQL:
         flags |= {"replica_parallel_workers": 4, "replica_preserve_commit_order": False}
     else:
         flags |= {"slave_parallel_threads": 4, "slave_parallel_mode": "optimistic"}
-    replica = server_pool.start(pair.family, flags)
-    yield Exact(pair.source, replica)
-    server_pool.end(replica)
+    with exact_replica(pair.source, server_pool, **flags) as exact:
+        yield exact
 
 
 def from_replica(exact: Exact, pair: Pair, schema: str, folder: Path, **spec: Any) -> FerryUnderLoad:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from hack.servers import Family
-from tests.support.servers import Server
+from tests.support.servers import Flag, Server, ServerPool, set_global
 from tests.support.waits import wait_until
 
 APPLIED = "mysql_ferry_applied"
@@ -124,4 +124,16 @@ class Exact:
     def wait_applied(self) -> None:
         position = self.primary.value(f"SELECT @@GLOBAL.{'gtid_executed' if self.mysql else 'gtid_binlog_pos'}")
         wait = "WAIT_FOR_EXECUTED_GTID_SET" if self.mysql else "MASTER_GTID_WAIT"
-        assert self.replica.value(f"SELECT {wait}('{position}', 60)") == 0, "the replica does not catch up"
+        if self.replica.value(f"SELECT {wait}('{position}', 20)") != 0:
+            raise AssertionError(f"the replica does not catch up: {self.replica.query(f'SHOW {self._word} STATUS')}")
+
+
+@contextmanager
+def exact_replica(primary: Server, pool: ServerPool, **flags: Flag) -> Iterator[Exact]:
+    """A new replica that logs what it applies, of a primary that loses no commit in a crash meanwhile."""
+    with set_global(primary, "sync_binlog = 1", "innodb_flush_log_at_trx_commit = 1"):
+        replica = pool.start(primary.family, {"log_slave_updates": True} | flags)
+        try:
+            yield Exact(primary, replica)
+        finally:
+            pool.end(replica)

@@ -8,7 +8,7 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Row, Session
 from ferry_core.mysql.upstream import errant, executed, lacking
 from hack.servers import Family
-from tests.support.replication import Exact
+from tests.support.replication import exact_replica
 from tests.support.servers import Pair, ServerPool
 
 
@@ -45,10 +45,9 @@ def test_a_number_counts_for_the_server_that_gave_it(wanted: str, logged: str, a
 
 
 def test_what_only_the_replica_has_executed_is_named(pair: Pair, schema: str, server_pool: ServerPool) -> None:
-    replica = server_pool.start(pair.family, {"log_slave_updates": True})
-    exact = Exact(pair.source, replica)
     with (
-        Session(replica.endpoint(), Purpose.CONTROL) as there,
+        exact_replica(pair.source, server_pool) as exact,
+        Session(exact.replica.endpoint(), Purpose.CONTROL) as there,
         Session(pair.source.endpoint("primary"), Purpose.CONTROL) as primary,
     ):
         exact.stop_applying()
@@ -59,8 +58,7 @@ def test_what_only_the_replica_has_executed_is_named(pair: Pair, schema: str, se
         exact.wait_applied()
         assert lacking(there, wanted) == ""
         assert errant(there, primary) == ""
-        replica.execute(exact.read_only("OFF"), "CREATE DATABASE errant", exact.read_only())
+        exact.replica.execute(exact.read_only("OFF"), "CREATE DATABASE errant", exact.read_only())
         more = errant(there, primary)
         own = there.text("SELECT @@server_uuid" if pair.family is Family.MYSQL else "SELECT @@server_id")
         assert own in more
-    server_pool.end(replica)

@@ -5,20 +5,21 @@ from dataclasses import replace
 
 import pytest
 
+from ferry_core.cutover.outcome import AttemptFailed
+from ferry_core.cutover.primary import Primary
 from ferry_core.preflight import CheckResult, Status, run_checks
 from hack.servers import Family
 from tests.support.preflight import PASSWORD, opened, told
-from tests.support.replication import Exact
-from tests.support.servers import Pair, Server, ServerPool
+from tests.support.replication import Exact, exact_replica
+from tests.support.servers import Pair, Server, ServerPool, set_global
 
 ACCOUNT = "blind_primary"
 
 
 @pytest.fixture(name="exact", scope="module")
 def _exact(pair: Pair, server_pool: ServerPool) -> Iterator[Exact]:
-    replica = server_pool.start(pair.family, {"log_slave_updates": True})
-    yield Exact(pair.source, replica)
-    server_pool.end(replica)
+    with exact_replica(pair.source, server_pool) as exact:
+        yield exact
 
 
 def checked(
@@ -29,6 +30,44 @@ def checked(
         end = replace(end, user=user, password=PASSWORD)
     with opened(exact.replica, target, schema, primary=end, **fields) as context:  # type: ignore[arg-type]
         return run_checks(context)
+
+
+def test_a_target_that_is_the_primary_is_refused(exact: Exact, schema: str) -> None:
+    exact.primary.execute(f"CREATE TABLE {schema}.t (id INT PRIMARY KEY)")
+    exact.wait_applied()
+    found = told(checked(exact, exact.primary, schema))
+    assert "primary" in found["SourceIsTarget"]
+    assert "are the same server" in found["SourceIsTarget"]
+
+
+ON_PRIMARY, ON_REPLICA = "primary", "source"
+SETTINGS = [
+    (ON_PRIMARY, "binlog_format", "STATEMENT", "BinlogFormatNotRow", "SET GLOBAL binlog_format = ROW"),
+    (ON_PRIMARY, "sync_binlog", "0", "SourceLosesCommits", "SET GLOBAL sync_binlog = 1"),
+    (ON_PRIMARY, "innodb_flush_log_at_trx_commit", "2", "SourceLosesCommits", "innodb_flush_log_at_trx_commit = 1"),
+    (ON_REPLICA, "slave_type_conversions", "'ALL_LOSSY'", "ReplicaMayDiffer", "type_conversions=ALL_LOSSY"),
+]
+
+
+@pytest.mark.parametrize(("role", "name", "value", "reason", "said"), SETTINGS, ids=[row[1] for row in SETTINGS])
+def test_settings_with_which_the_two_may_come_to_differ_are_refused(
+    exact: Exact, pair: Pair, schema: str, role: str, name: str, value: str, reason: str, said: str
+) -> None:
+    """By preflight and by each attempt."""
+    exact.primary.execute(f"CREATE TABLE {schema}.t (id INT PRIMARY KEY)")
+    exact.wait_applied()
+    server = exact.primary if role == ON_PRIMARY else exact.replica
+    with (
+        set_global(server, f"{name} = {value}"),
+        opened(exact.replica, pair.target, schema, primary=exact.primary.endpoint("primary")) as context,
+    ):
+        found = told(run_checks(context))
+        assert found.keys() == {reason}
+        assert f"{role} {server.host}:{server.port}" in found[reason]
+        assert said in found[reason]
+        with pytest.raises(AttemptFailed) as refused:
+            Primary(lambda: context.written, may_be_errant=False).refuse_apart(context.source, context.written)
+        assert refused.value.reason == reason
 
 
 def test_a_source_that_is_no_exact_replica_is_refused(exact: Exact, pair: Pair, schema: str) -> None:
@@ -61,12 +100,19 @@ def test_a_source_that_is_no_exact_replica_is_refused(exact: Exact, pair: Pair, 
     exact.apply_again()
 
     positions, off = ("gtid_mode", "ON_PERMISSIVE") if mysql else ("gtid_strict_mode", "OFF")
-    replica.execute(f"SET GLOBAL {positions} = {off}")
-    assert (
-        f"source {replica.host}"
-        in told(checked(exact, target, schema))["GtidModeOff" if mysql else "GtidStrictModeOff"]
-    )
-    replica.execute(f"SET GLOBAL {positions} = ON")
+    for server, role in ((replica, ON_REPLICA), (pair.source, ON_PRIMARY)):
+        server.execute(f"SET GLOBAL {positions} = {off}")
+        assert (
+            f"{role} {server.host}:{server.port} has"
+            in told(checked(exact, target, schema))["GtidModeOff" if mysql else "GtidStrictModeOff"]
+        )
+        server.execute(f"SET GLOBAL {positions} = ON")
+
+    if not mysql:
+        for gtids in ("no", "slave_pos"):
+            replica.execute("STOP SLAVE", f"CHANGE MASTER TO MASTER_USE_GTID = {gtids}", "START SLAVE")
+            differs = told(checked(exact, target, schema)).get("ReplicaMayDiffer", "")
+            assert ("replicates with MASTER_USE_GTID=no" in differs) is (gtids == "no")
 
     replica.execute(exact.read_only("OFF"), "CREATE DATABASE errant")
     found = told(checked(exact, target, schema))
