@@ -352,7 +352,7 @@ class CutoverAttempt:
     def _refuse_other_writers(self, control: Session, written: Session, deadline: float) -> None:
         until = min(deadline, time.monotonic() + OTHER_WRITERS_SECONDS)
         refuse_xa(written, lambda looked: self._wait(looked, until), self.lock)
-        if not self.may_replicate:
+        if self.primary is not None or not self.may_replicate:  # acknowledged for the source alone
             refuse_replication(written)
         refuse_unlogged(control, self.replicated)
 

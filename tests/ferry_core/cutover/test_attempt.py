@@ -9,6 +9,7 @@ import pytest
 
 from ferry_core.consistency.fence import Fence
 from ferry_core.cutover import attempt, unlocking
+from ferry_core.cutover.primary import Primary
 from ferry_core.cutover.source_lock import NoLock, ReadOnlyLock
 from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.errors import AmbiguousError, DataError, ExitCode, LockConflict, ServerRole
@@ -111,6 +112,33 @@ def test_new_tables_are_looked_for_after_everything_that_takes_time_under_the_lo
         cutover.run()
     assert steps == ["stream", "prove", "stream", "look"]
     assert all(call.kwargs["phase"] != "Completed" for call in fence.record.call_args_list)
+
+
+def test_replication_that_is_acknowledged_for_the_source_is_not_for_its_primary(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cutover = attempt.CutoverAttempt(
+        fence=cast("Fence", LockedTarget()),
+        lock=NoLock(),
+        control=no_session,
+        hurried=no_session,
+        buffer=cast("ChangeBuffer", None),
+        stream=cast("SourceStream", None),
+        prove=lambda _deadline, _check: None,
+        check_cancelled=lambda: None,
+        corrector=LeaseCorrector(contextlib.nullcontext),
+        stopped=lambda: None,
+        deadline_seconds=5,
+        may_replicate=True,
+        primary=Primary(no_session, may_be_errant=False),
+    )
+    asked: list[object] = []
+    monkeypatch.setattr(attempt, "refuse_xa", lambda *_: None)
+    monkeypatch.setattr(attempt, "refuse_unlogged", lambda *_: None)
+    monkeypatch.setattr(attempt, "refuse_replication", asked.append)
+    source, written = cast("Session", object()), cast("Session", object())
+    cutover._refuse_other_writers(source, written, 0)
+    assert asked == [written]
 
 
 @pytest.mark.parametrize("away", ["source", "target"])
