@@ -241,8 +241,8 @@ def _events_are_not_a_replicas(spec: "Spec") -> bool:
     return spec.source.primary is None or spec.schema_.objects.events is not OtherObjects.CREATE
 
 
-def _no_tables_of_a_primary_are_locked(spec: "Spec") -> bool:
-    return spec.source.primary is None or spec.cutover.source_lock is not SourceLockMode.LOCK_TABLES
+def _a_primary_is_locked_whole(spec: "Spec") -> bool:
+    return spec.source.primary is None or spec.cutover.source_lock is SourceLockMode.READ_ONLY
 
 
 class Spec(Model):
@@ -269,9 +269,10 @@ class Spec(Model):
             _events_are_not_a_replicas,
         ),
         Rule(
-            "!has(self.source.primary) || self.cutover.sourceLock != 'LockTables'",
-            "with source.primary cutover.sourceLock LockTables is not possible: use ReadOnly, Webhook or None",
-            _no_tables_of_a_primary_are_locked,
+            "!has(self.source.primary) || self.cutover.sourceLock == 'ReadOnly'",
+            "with source.primary cutover.sourceLock must be ReadOnly: only that waits for commits that are in progress "
+            "on the primary",
+            _a_primary_is_locked_whole,
         ),
     )
 

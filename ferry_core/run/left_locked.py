@@ -247,11 +247,8 @@ def _elsewhere(stored: Mapping[str, str], ferry: FerryManifest, connections: Con
     lease has its identity in another column.
     """
     locked, written = stored.get(LOCKED_SERVER), ferry.spec.source.written
-    if (
-        locked == identity
-        or (locked is None and not connections.has_primary)
-        or not set(stored) - {ATTEMPT, LOCKED_SERVER}
-    ):
+    stopped = set(stored) - {ATTEMPT, LOCKED_SERVER}
+    if not stopped or locked == identity or (locked is None and not connections.has_primary):
         return ""
     there = "the source itself" if locked is None else f"server {locked}, then the source's primary"
     return (

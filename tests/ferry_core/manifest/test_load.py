@@ -358,8 +358,9 @@ def test_a_primary_has_its_own_login_or_that_of_the_source(tmp_path: Path) -> No
     assert "watcher, named by spec.source.primary.credentialsSecretRef" in error.message
     events = ferry_data(source=source, schema={"objects": {"events": "Create"}})
     assert "a replica shows every event as disabled" in refusal(write(tmp_path, events, *secrets)).message
-    tables = ferry_data(source=source, cutover={"sourceLock": "LockTables"})
-    assert "use ReadOnly, Webhook or None" in refusal(write(tmp_path, tables, *secrets)).message
+    for lock in ("LockTables", "None"):
+        other = ferry_data(source=source, cutover={"sourceLock": lock})
+        assert "sourceLock must be ReadOnly" in refusal(write(tmp_path, other, *secrets)).message
 
 
 def test_disabled_tls_has_no_context(tmp_path: Path) -> None:

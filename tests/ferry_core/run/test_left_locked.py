@@ -1,12 +1,14 @@
 """Whose writes an attempt stopped, by the lease, if the source is a replica."""
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from ferry_core.api.spec import Ferry
 from ferry_core.run.left_locked import _elsewhere
-from ferry_core.workers.connections import Connections
+
+if TYPE_CHECKING:
+    from ferry_core.workers.connections import Connections
 
 OLD, NEW = "old-primary", "new-primary"
 
