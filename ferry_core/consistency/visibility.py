@@ -171,6 +171,8 @@ def visibility_of(session: Session, position: str | None = None) -> Visibility:
         else:
             by_gtid = not isinstance(parse_position(session.flavor, position), FilePosition)
         return GtidVisibility(session.text("SELECT @@server_uuid")) if by_gtid else PlaceVisibility()
+    if not session.number("SELECT @@log_bin"):
+        return LockingVisibility()  # asked before preflight refuses such a source
     # Otherwise commits of a group become visible one by one while a snapshot already reports the end of the group.
     ordered = session.number("SELECT @@binlog_optimize_thread_scheduling")
     clustered = session.query("SHOW VARIABLES LIKE 'wsrep_on'")
