@@ -29,6 +29,7 @@ from bench.many_tables import ACCOUNT, block_of, moved, servers
 from hack.servers import Family
 from tests.support.schemas import fill_narrow
 from tests.support.servers import Pair, Server
+from tests.support.waits import meanwhile
 
 PACE = 0.01
 """Seconds between two transactions of the writer."""
@@ -38,9 +39,8 @@ ALLOWED_SECONDS = 0.2
 @contextlib.contextmanager
 def _writer(server: Server, schema: str, rows: int) -> Iterator[None]:
     """One transaction each time: a row anywhere in the table is changed, another one is added at its end."""
-    over = threading.Event()
 
-    def write() -> None:
+    def write(over: threading.Event) -> None:
         with contextlib.closing(server.connect(user=ACCOUNT, password=ACCOUNT)) as connection:
             cursor, number = connection.cursor(), 0
             while not over.wait(PACE):
@@ -52,13 +52,8 @@ def _writer(server: Server, schema: str, rows: int) -> Iterator[None]:
     server.execute(
         f"CREATE USER IF NOT EXISTS {ACCOUNT} IDENTIFIED BY '{ACCOUNT}'", f"GRANT ALL ON {schema}.* TO {ACCOUNT}"
     )
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
+    with meanwhile(write):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def blocked_seconds(folder: Path, pair: Pair, rows: int, number: int) -> float:

@@ -89,7 +89,7 @@ def _session(endpoint: Endpoint, opened: ExitStack, results: list[CheckResult]) 
     try:
         session = opened.enter_context(Session(replace(endpoint, known=known), Purpose.CONTROL))
     except FerryError as error:
-        results.append(_failed("connection", "source" if endpoint.role == "source" else "target", error))
+        results.append(_failed("connection", "target" if endpoint.role == "target" else "source", error))
         return None
     return session
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
@@ -18,10 +18,6 @@ from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
 from tests.support.servers import free_port
-
-if TYPE_CHECKING:
-    from ferry_core.changes.buffer import ChangeBuffer
-    from ferry_core.cutover.drain import SourceStream
 
 NOBODY_SETS_IT = threading.Event()
 
@@ -63,21 +59,26 @@ def no_session() -> Session:
     raise LockConflict(Reason.LOCK_CONFLICT, "not asked")
 
 
+def attempt_with(**parts: Any) -> attempt.CutoverAttempt:
+    """Over servers that nobody asks; ``parts`` are what a test is about."""
+    usual: dict[str, Any] = {
+        "fence": LockedTarget(),
+        "lock": NoLock(),
+        "control": no_session,
+        "hurried": no_session,
+        "buffer": None,
+        "stream": None,
+        "prove": lambda _deadline, _check: None,
+        "check_cancelled": lambda: None,
+        "corrector": LeaseCorrector(contextlib.nullcontext),
+        "stopped": lambda: None,
+        "deadline_seconds": 5,
+    }
+    return attempt.CutoverAttempt(**usual | parts)
+
+
 def test_waiting_for_the_target_before_writes_are_stopped_is_not_write_block_time() -> None:
-    cutover = attempt.CutoverAttempt(
-        fence=cast("Fence", LockedTarget()),
-        lock=NoLock(),
-        control=no_session,
-        hurried=no_session,
-        buffer=cast("ChangeBuffer", None),
-        stream=cast("SourceStream", None),
-        prove=lambda _deadline, _check: None,
-        check_cancelled=lambda: None,
-        corrector=LeaseCorrector(contextlib.nullcontext),
-        stopped=lambda: None,
-        deadline_seconds=5,
-    )
-    tried = cutover.run()
+    tried = attempt_with().run()
     assert (tried.reason, tried.blocked_milliseconds) == ("LockConflict", 0)
 
 
@@ -94,19 +95,13 @@ def test_new_tables_are_looked_for_after_everything_that_takes_time_under_the_lo
         raise DataError(Reason.NEW_TABLE, "created since the start: shop.fresh")
 
     fence = Mock()
-    cutover = attempt.CutoverAttempt(
+    cutover = attempt_with(
         fence=fence,
-        lock=NoLock(),
         control=lambda: cast("Session", contextlib.nullcontext()),
-        hurried=no_session,
-        buffer=cast("ChangeBuffer", Mock(changes=3)),
-        stream=cast("SourceStream", None),
+        buffer=Mock(changes=3),
         prove=lambda _deadline, _check: steps.append("prove"),
         streamed=look,
-        check_cancelled=lambda: None,
         corrector=Mock(),
-        stopped=lambda: None,
-        deadline_seconds=5,
     )
     with pytest.raises(DataError, match="fresh"):
         cutover.run()
@@ -117,21 +112,7 @@ def test_new_tables_are_looked_for_after_everything_that_takes_time_under_the_lo
 def test_replication_that_is_acknowledged_for_the_source_is_not_for_its_primary(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cutover = attempt.CutoverAttempt(
-        fence=cast("Fence", LockedTarget()),
-        lock=NoLock(),
-        control=no_session,
-        hurried=no_session,
-        buffer=cast("ChangeBuffer", None),
-        stream=cast("SourceStream", None),
-        prove=lambda _deadline, _check: None,
-        check_cancelled=lambda: None,
-        corrector=LeaseCorrector(contextlib.nullcontext),
-        stopped=lambda: None,
-        deadline_seconds=5,
-        may_replicate=True,
-        primary=Primary(no_session, may_be_errant=False),
-    )
+    cutover = attempt_with(may_replicate=True, primary=Primary(no_session, may_be_errant=False))
     asked: list[object] = []
     monkeypatch.setattr(attempt, "refuse_xa", lambda *_: None)
     monkeypatch.setattr(attempt, "refuse_unlogged", lambda *_: None)
