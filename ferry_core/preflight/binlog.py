@@ -168,8 +168,8 @@ def _replica(context: PreflightContext) -> Iterator[Finding]:
         yield failed(
             Reason.SOURCE_IS_REPLICA,
             f"{message}, and sourceLock {context.spec.cutover.source_lock.value} cannot stop that; name "
-            "its primary in spec.source.primary, ferry from the primary itself, STOP REPLICA (MariaDB: STOP SLAVE) "
-            "there, or stop the writes yourself with "
+            "its primary in spec.source.primary (with cutover.sourceLock: ReadOnly), use the primary itself as the "
+            "source, run STOP REPLICA (MariaDB: STOP SLAVE) there, or stop the writes yourself and set "
             "cutover.sourceLock: None",
         )
     elif running:

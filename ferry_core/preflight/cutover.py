@@ -122,8 +122,8 @@ def _sequences(context: PreflightContext) -> Iterator[Finding]:
         yield warning(
             Reason.SEQUENCES_NOT_LOCKED,
             f"{context.source_facts.where}: LOCK TABLES keeps nobody from taking numbers of sequences "
-            f"({shortlist([str(name) for name in found], 10)}), so numbers that it gives after the attempt has read "
-            "them are given again by the target: stop the applications that take them before the attempt",
+            f"({shortlist([str(name) for name in found], 10)}), so numbers that the source gives after the attempt has "
+            "read its sequences are given again by the target: stop the applications that take them before the attempt",
         )
 
 

@@ -22,6 +22,12 @@ REGEXP_LIKE REPEAT REPLACE REVERSE RIGHT ROUND RPAD RTRIM SECOND SHA1 SHA2 SIGN 
 TRIM TRUNCATE UNHEX UPPER UUID_TO_BIN
 """
 """Their value depends on their arguments only. Not YEAR and alike, which add the present day to a TIME."""
+_WITHOUT_PARENTHESES = """
+CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER CURRENT_ROLE LOCALTIME LOCALTIMESTAMP SYSDATE UTC_DATE UTC_TIME
+UTC_TIMESTAMP
+"""
+"""Functions that tell the time or the account: a column of such a name has to be quoted."""
+_IMPURE = frozenset(_WITHOUT_PARENTHESES.split())
 _KEYWORDS = frozenset(_OPERATORS.split())
 _PURE = frozenset(_FUNCTIONS.split())
 
@@ -51,6 +57,8 @@ def _is_proven(before: Token, token: Token, names: Collection[str], *, calls: bo
         return True
     if calls:
         return not before.is_mark(".") and token.word in _KEYWORDS | _PURE
+    if token.word in _IMPURE:
+        return False
     return token.word in _KEYWORDS | set(names) | {"X", "B"} or before.word == "COLLATE" or token.word.startswith("_")
 
 

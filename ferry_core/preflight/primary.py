@@ -63,7 +63,7 @@ def _follows(context: PreflightContext) -> Iterator[Finding]:
         yield _told(trouble, begun=bool(context.started))
     for channel in channels(context.source):
         if channel.seconds_behind is not None:
-            yield passed(f"it is {channel.seconds_behind} s behind {ids.address}")
+            yield passed(f"{context.source_facts.where} is {channel.seconds_behind} s behind {ids.address}")
 
 
 def _told(trouble: Trouble, *, begun: bool) -> Finding:

@@ -102,10 +102,11 @@ def plainly(table: Structure) -> Structure:
 
 
 def _bare(expression: str) -> str:
-    """Without parentheses, unless operators of several precedences could mean something else without them."""
+    """Without parentheses, if they can change nothing: with one operator at most, or with AND or OR alone."""
     tokens = tokens_of(expression)
-    operators = {one.word or one.text for one in tokens if one.kind != "string"} & _OPERATORS
-    kept = [one for one in tokens if len(operators) > 1 or not (one.is_mark("(") or one.is_mark(")"))]
+    operators = [name for one in tokens if one.kind != "string" and (name := one.word or one.text) in _OPERATORS]
+    grouped = len(operators) > 1 and set(operators) not in ({"AND"}, {"OR"})
+    kept = [one for one in tokens if grouped or not (one.is_mark("(") or one.is_mark(")"))]
     return " ".join(repr(one.text) if one.kind == "string" else one.text.lower() for one in kept)
 
 

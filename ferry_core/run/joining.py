@@ -49,7 +49,7 @@ def refuse_new(ferry: FerryManifest, found: Iterable[TableName], known: Collecti
 def join(state: RunState, found: Iterable[TableName]) -> None:
     """From the next checkpoint on these new tables are part of the run."""
     if news := wanted(found, state.tables):
-        log.warning("copied too, because created since the start: %s", shortlist([str(name) for name in news], NAMED))
+        log.warning("new tables since the start are copied too: %s", shortlist([str(name) for name in news], NAMED))
         state.tables |= {str(name): TableState(joins=True) for name in news}
         state.foreign_keys_added = False
 

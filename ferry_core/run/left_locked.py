@@ -154,7 +154,9 @@ def _writes(ferry: FerryManifest, connections: Connections) -> str:
     except FerryError as error:
         return f"whether the source accepts writes is not known ({error.message})"
     if by_hand is not None:
-        return f"the source is read-only, and stays read-only until a person allows writes on {by_hand}"
+        return (
+            f"{ferry.spec.source.written.address} is read-only, and stays so until a person allows writes on {by_hand}"
+        )
     if mode is SourceLockMode.READ_ONLY:
         return "the source accepts writes"
     return f"whether writes on the source are stopped is unknown here (sourceLock: {mode.value})"

@@ -168,6 +168,13 @@ def _alike(column: Column) -> str:
     return " or ".join(name for name in names if compares_alike(name))
 
 
+def _by_bytes(column: Column) -> str:
+    """Collations of the same character set, in words."""
+    if column.charset == "utf8mb4":
+        return "MariaDB: utf8mb4_nopad_bin, MySQL: utf8mb4_0900_bin"
+    return f"{column.charset}_bin, on MariaDB also {column.charset}_nopad_bin"
+
+
 def key_problems(
     table: Table, unique: Collection[str], related: Collection[str], there: Mapping[str, str | None]
 ) -> Iterator[str]:
@@ -179,6 +186,8 @@ def key_problems(
         name = column.name.lower()
         if name not in keys | set(unique) | set(related):
             continue
+        if column.charset == "gb18030":
+            continue  # refused for every column (``of_the_same_values``)
         if column.generated:
             yield f"the column {column.name} is in a UNIQUE index or foreign key, and the target computes it"
         elif column.data_type in AS_TEXT and name in keys:
@@ -197,6 +206,5 @@ def key_problems(
             yield (
                 f"the column {column.name} is in a UNIQUE index with the collation {column.collation}, by which the "
                 f"families compare differently: give it {_alike(column)} on the source, or create the table on the "
-                "target yourself, with a collation there that compares bytes (MariaDB: utf8mb4_nopad_bin, MySQL: "
-                "utf8mb4_0900_bin)"
+                f"target yourself, with a collation there that compares bytes ({_by_bytes(column)})"
             )

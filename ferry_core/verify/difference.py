@@ -138,8 +138,8 @@ _GENERATED = (
 )
 
 _GENERATED_ACROSS = (
-    "all copied values are equal. The target computes these values itself, and the other family computes others from "
-    "the same expression; to rebuild the table changes nothing. Make them plain columns on the source, or leave these "
+    "all copied values are equal. The target computes these values itself, and the other family gets others from the "
+    "same expression; rebuilding the table changes nothing. Make them plain columns on the source, or leave these "
     "tables out; set acknowledge: [GeneratedValues] if the target's values are right for the applications"
 )
 

@@ -122,7 +122,7 @@ def test_row_filters_of_a_move_to_the_other_family(
 
 
 def test_words_that_prove_a_filter() -> None:
-    columns = ["id", "Doc", "now"]
+    columns = ["id", "Doc", "now", "current_time"]
     for proven in ("id = 1e-5 AND `now` IS NOT NULL", "NOT (doc->>'$.a' <=> x'00')", "LEFT(`doc`, 1) IN ('a', 0x61)"):
         assert unproven_words(proven, columns) == [], proven
     for text, word in {
@@ -131,6 +131,7 @@ def test_words_that_prove_a_filter() -> None:
         "id.abs(1) = 1": ".",
         "id < @@server_id": "@",
         "id < CURRENT_DATE": "CURRENT_DATE",
+        "id < current_time": "current_time",
         "id = s.f(1)": "s",
         "id IN (SELECT id)": "SELECT",
     }.items():

@@ -14,6 +14,7 @@ def spelled(clause: str) -> set[str]:
     [
         ("(`a` > 1)", "`a` > 1"),
         ("((`a` > 1) and (`b` < 2))", "`a` > 1 and `b` < 2"),
+        ("((`a` > 1) or (`b` < 2) or (`c` = 3))", "`a` > 1 or `b` < 2 or `c` = 3"),
         ("(`a` <> 'It''s')", "`a` <> 'It\\'s'"),
     ],
 )
@@ -27,6 +28,9 @@ def test_one_expression_has_one_spelling(mysql: str, mariadb: str) -> None:
         ("(a or b) and c", "a or (b and c)"),
         ("a in ('X')", "a in ('x')"),
         ("(a + b) * c", "a + (b * c)"),
+        ("a - (b - c)", "a - b - c"),
+        ("a / (b / 2)", "a / b / 2"),
+        ("a div (b div c)", "(a div b) div c"),
         ("a <> '('", "a <> ''"),
     ],
 )
