@@ -29,8 +29,13 @@ def converted(state: dict[str, Any], form: int, where: str) -> dict[str, Any]:
     if form == 1 and isinstance(known, dict):
         state = state | {"tables": {_name(joined, state, where): table for joined, table in known.items()}}
     if form == 8 and state.get("source_restarted") and isinstance(known, dict):
-        state = state | {"tables": {name: table | {"restarted": True} for name, table in known.items()}}
+        state = state | {"tables": {name: _restarted(table) for name, table in known.items()}}
     return {name: value for name, value in state.items() if name != "source_restarted"} | {"format": FORMAT}
+
+
+def _restarted(table: Any) -> Any:
+    """A damaged one is left to the model."""
+    return table | {"restarted": True} if isinstance(table, dict) else table
 
 
 def _name(joined: str, state: dict[str, Any], where: str) -> str:

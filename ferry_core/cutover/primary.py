@@ -41,8 +41,8 @@ class Primary:
                 Reason.ERRANT_TRANSACTIONS,
                 f"{replica.endpoint.where} has executed transactions that {primary.endpoint.where} has not: {more}; "
                 "somebody wrote there, or the primary has lost its newest transactions. The rows of the two may "
-                "differ: find out what these transactions were; if they changed selected tables, make the replica "
-                "anew and start over with a fresh copy",
+                "differ: find out what these transactions were; if they changed selected tables, rebuild the replica "
+                "and start over with a fresh copy",
             )
 
     def await_applied(

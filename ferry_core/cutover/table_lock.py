@@ -178,7 +178,10 @@ class TableLock:
                 while time.monotonic() < began + WRITE_SECONDS:
                     now = {(process.ident, process.statement): process for process in processes(session)}
                     if time.monotonic() > began + STILL_SECONDS:
-                        waiting = [one for one in waiting if _names_one(one, names) or not _waits_on(one, now)]
+                        ours = [one for one in waiting if _names_one(one, names) or not _waits_on(one, now)]
+                        for one in (one for one in waiting if one not in ours):
+                            log.warning("not counted, because it still waits for somebody else: %s", _told(one))
+                        waiting = ours
                     if not any((process.ident, process.statement) in now for process in waiting):
                         break
                     threading.Event().wait(LOOK_SECONDS)

@@ -20,8 +20,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -173,14 +172,9 @@ class WebhookLock:
         if self._sent:
             # Asked only. A successor ends the session of the mutex before it calls anything; if it does so after this
             # answer, the call changes nothing: it names our lockId. So nobody has to find the session that asked.
-            unlock(self._mutex, lambda session: session.query("SELECT 1"), self._asking)
+            unlock(self._mutex, lambda session: session.query("SELECT 1"), self._sessions.open)
             self._allow(self._stored)
         self.block.ends()
-
-    @contextmanager
-    def _asking(self) -> Iterator[Session]:
-        with self._sessions.open() as session:
-            yield session
 
     def release(self, stored: Mapping[str, str]) -> Released:
         self._end_older_run()

@@ -23,12 +23,12 @@ _OF_DEFINITION = re.compile(
 _SHOWN_OF_DEFINITION = {"comment": " ", "unclear": "? ..."}
 _OF_DEFINITIONS = re.compile(r"\s*(?:CREATE|ALTER|DROP|RENAME|TRUNCATE)\b", re.IGNORECASE)
 _WITH_VALUES = re.compile(
-    r"\b(?:SELECT|VALUES|IDENTIFIED|USER|PASSWORD|PWD|SERVER|CONNECTION|SPIDER|EVENT|FUNCTION|PACKAGE|PROCEDURE|TRIGGER)\b"
-    "|;",
+    r"\b(?:SELECT|VALUES|IDENTIFIED|USER|PASSWORD|PASSWD|PWD|SERVER|CONNECTION|SPIDER|CONNECT|FEDERATED|OPTION_LIST|COMMENT"
+    r"|EVENT|FUNCTION|PACKAGE|PROCEDURE|TRIGGER)\b|;",
     re.IGNORECASE,
 )
-"""Of rows, or passwords: those of a SPIDER table are in its comment. In other definitions they are names: then the
-defaults of columns are left out.
+"""Of rows, or passwords: those of some engines are in a table's comment or options. In other definitions they are
+names: then the defaults of columns are left out.
 """
 _COMMENT = re.compile(r"\s*(?:/\*(?!M?!).*?\*/|--\s[^\n]*\n|#[^\n]*\n)", re.DOTALL)
 _READ_CHARACTERS = 4000

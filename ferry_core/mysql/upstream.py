@@ -181,7 +181,7 @@ def _as_primary(primary: Session) -> Iterator[Trouble]:
             Reason.BINLOG_FORMAT_NOT_ROW,
             f"{where} has binlog_format={found['BINLOG_FORMAT']}: its replica executes the same statements and may get "
             "other rows; SET GLOBAL binlog_format = ROW, write it into the server's configuration too, let sessions "
-            "reconnect, and make the replica anew if rows may differ already",
+            "reconnect, and rebuild the replica if rows may differ already",
         )
     if loose := [name for name, safe in _DURABLE.items() if found.get(name, safe[0]) not in safe]:
         now = " and ".join(f"{name.lower()}={found[name]}" for name in loose)
@@ -228,10 +228,11 @@ def _settings(replica: Session) -> Iterator[Trouble]:
         )
     for name, exact in _EXACT.items():
         if found.get(name, exact[0]) not in exact:
+            value = exact[0] or "''"
             yield Trouble(
                 Reason.REPLICA_MAY_DIFFER,
                 f"{where} has {name.lower()}={found[name]}, so its rows may differ from its primary's without an "
-                f"error: set it to {exact[0] or 'nothing'}",
+                f"error: set it to {value}",
             )
     for peer in cluster_peers(replica):
         yield Trouble(

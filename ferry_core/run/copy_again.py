@@ -123,7 +123,7 @@ def refuse_only_copies(
     log.error("%s", error.message)  # before it is recorded: this run may be killed right after that
     tell(error)
     for table in kept:
-        stored[table.id] = TableState()
+        stored[table.id] = TableState(joins=stored[table.id].joins)
     save()
     raise error
 

@@ -196,13 +196,13 @@ def _schema_changed(source: Session, found: Mapping[Table, str], since: str) -> 
     shown = shortlist([f"{table.id}: {difference}" for table, difference in found.items()], SHOWN, "; ")
     error = DataError(
         Reason.SCHEMA_CHANGED,
-        f"{source.endpoint.where}: definitions were changed {since}: {shown}. {_start_over(found)}",
+        f"{source.endpoint.where}: definitions were changed {since}: {shown}. {_way_out(found)}",
     )
     error.changed = frozenset(table.id for table in found)
     return error
 
 
-def _start_over(tables: Collection[Table]) -> str:
+def _way_out(tables: Collection[Table]) -> str:
     names = ", ".join(sorted(table.target.sql for table in list(tables)[:SHOWN]))
     return (
         "Set schema.onChange: Recopy and start again, to have these tables copied again. Or start over with the new "

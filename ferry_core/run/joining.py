@@ -55,8 +55,12 @@ def join(state: RunState, found: Iterable[TableName]) -> None:
 
 
 def leave_out(state: RunState) -> None:
-    """Tables that joined and have not begun are new again, because such tables are no longer to be copied."""
-    state.tables = {name: table for name, table in state.tables.items() if table.started or not table.joins}
+    """Tables that joined and have not begun, or are to be copied again, are new once more, and no longer copied."""
+    left = [name for name, table in state.tables.items() if table.joins and not table.started]
+    if left:
+        names = shortlist(left, NAMED)
+        log.warning("no longer copied (schema.onNewTable): %s; drop what was created of them on the target", names)
+    state.tables = {name: table for name, table in state.tables.items() if name not in left}
 
 
 def without_joining(state: RunState, gone: Sequence[str]) -> list[str]:

@@ -38,7 +38,7 @@ class ReplicaWatch:
         try:
             self._primary = self._primary or self._connections.written_control(PATIENCE_SECONDS)
             self._refuse_apart(replica, self._primary)
-        except FerryError:
+        except (FerryError, UnknownValueError):  # the address may lead to another server by now
             if self._primary is not None:
                 self._primary.close()
                 self._primary = None

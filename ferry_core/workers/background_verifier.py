@@ -293,7 +293,7 @@ class BackgroundVerifier:
         if not differing:
             return
         if self._wanted.on_mismatch() is OnMismatch.FAIL:
-            refuse_to_copy(differing, self._moves, decided)  # its advice, where the target may have the only copy
+            refuse_to_copy(differing, self._moves, ())  # nothing is ever copied over them, so they are not "reported"
             raise RowsDiffer(differing)
         with self._repairing:
             if self._attempting.is_set():

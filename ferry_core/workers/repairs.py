@@ -37,7 +37,7 @@ MOST_ROWS = 100_000
 _KEPT = "so these rows stay as they are on the target. Compare them, and write back on the source what it has lost"
 _THEN = "The next start copies the source's rows over the target's, and deletes those that only the target has"
 _NOT_ALL = (
-    "Not all such rows of {tables} were found: the next start compares these tables again, and still keeps their rows; "
+    "There may be more such rows of {tables}: the next start compares these tables again, and still keeps their rows; "
     "delete on the target those that nobody needs"
 )
 _REBUILT = (

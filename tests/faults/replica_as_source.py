@@ -31,7 +31,7 @@ REPLICA: tuple[Cell, ...] = (
         "CuttingOver",
         Outcome.EXACT,
         "the attempt fails with ErrantTransactions and their GTIDs, before writes on the primary are stopped",
-        "find out what they changed; make the replica anew, or acknowledge them",
+        "find out what they changed; rebuild the replica, or acknowledge them",
         tested("ferry_core/mysql/test_upstream.py::test_what_only_the_replica_has_executed_is_named"),
     ),
     nothing_to_do(

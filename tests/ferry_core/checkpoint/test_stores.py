@@ -125,6 +125,11 @@ def test_a_state_of_the_first_format_is_resumed_if_no_table_is_ambiguous(
     assert caught.value.reason == "StateAmbiguous"
 
 
+def test_a_damaged_state_of_format_8_is_reported_as_damaged() -> None:
+    with pytest.raises(ConfigError, match="damaged"):
+        parse('{"format": 8, "source_restarted": true, "tables": {"a": []}}', 8, "here")
+
+
 def test_a_damaged_state_of_the_first_format_is_reported_as_damaged() -> None:
     for body in ('{"tables": []}', '{"tables": {"a.b.c": {}}}', "[]", '{"tables": {"a.b": 1}}'):
         with pytest.raises(ConfigError) as caught:

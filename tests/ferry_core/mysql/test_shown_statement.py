@@ -60,6 +60,11 @@ from ferry_core.mysql.shown_statement import without_literals
         ("CREATE TABLE t (a INT) /*!50100 COMMENT = 'token' */", "CREATE TABLE t (a INT) ? ..."),
         ("DROP TABLE t /*!50100 /* token=abc */ */", "DROP TABLE t ? ..."),
         ('ALTER TABLE t COMMENT = \'host "h", password "secret"\'', "ALTER TABLE t COMMENT = ?"),
+        (
+            "CREATE TABLE t (a INT) ENGINE=FEDERATED COMMENT='mysql://u:pw@h/d'",
+            "CREATE TABLE t (a INT) ENGINE=FEDERATED COMMENT=?",
+        ),
+        ("CREATE TABLE t (a INT) COMMENT 'token abc'", "CREATE TABLE t (a INT) COMMENT ?"),
         ("CREATE TABLE t (a INT) ENGINE=SPIDER COMMENT='srv \"s\"'", "CREATE TABLE t (a INT) ENGINE=SPIDER COMMENT=?"),
     ],
 )

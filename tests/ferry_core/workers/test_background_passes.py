@@ -207,8 +207,9 @@ def test_with_fail_nobody_is_told_to_delete_what_may_be_the_only_copy() -> None:
     rig, move = VerifierRig(lambda: mark(1)), move_of()
     rig.verification._moves = [move]
     move.unproven.restarted = True
-    with pytest.raises(RowsKept, match="stay as they are on the target"):
-        rig.verification._judge([Difference(move.table, ("1",), DifferenceKind.EXTRA)])
+    with pytest.raises(RowsKept, match="stay as they are on the target") as caught:
+        rig.verification._judge([Difference(move.table, ("1",), DifferenceKind.EXTRA)], {move.table})
+    assert not caught.value.reported, "the next start compares them again"
 
 
 def test_a_table_that_is_rebuilt_when_its_pass_ends_stays_marked() -> None:
