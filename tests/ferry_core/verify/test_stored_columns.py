@@ -41,7 +41,7 @@ def test_stored_generated_values_of_both_servers_are_compared(both: TablePair) -
     assert "acknowledge: [GeneratedValues]" in said
     assert "rebuild" in said
     across = RowsDiffer([replace(difference, table=crossing(table))]).message
-    assert "to rebuild the table changes nothing" in across
+    assert "rebuilding the table changes nothing" in across
     assert compared(both, replace(table, compares_stored=False)) == []
     both.on_target("UPDATE t SET v = 8 WHERE id = 2")
     other, copied = sorted(compared(both, table), key=lambda difference: difference.key)
