@@ -60,7 +60,7 @@ def tracking_begins(scene: Scene) -> Iterator[None]:
 
 @contextlib.contextmanager
 def copying(scene: Scene) -> Iterator[None]:
-    """A chunk has been read and not written; the rows of another table are: what is not begun would be validated again."""
+    """A chunk has been read and not written. Another table is copied: a run without any row would validate again."""
     with _held(scene, scene.proxy, load_into(scene, "bulk")):
         wait_until(lambda: f"table {scene.schema}.aim is copied" in scene.ferry.log.read_text(), "a table is copied")
         yield
