@@ -111,3 +111,4 @@ class Acknowledgement(StrEnum):
     SOURCE_IS_REPLICA = "SourceIsReplica"  # the source replicates from another server
     GENERATED_VALUES = "GeneratedValues"  # stored generated columns may hold other values on the target
     ERRANT_TRANSACTIONS = "ErrantTransactions"  # a source that is a replica holds transactions that its primary lacks
+    BINLOG_FORMAT = "BinlogFormatNotRow"  # the source logs most changes as statements (MIXED)

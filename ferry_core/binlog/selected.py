@@ -7,6 +7,7 @@ already has the next transaction (``Followed.counts_from``). Both cost the same 
 from typing import TYPE_CHECKING, Generic, TypeAlias
 
 from ferry_core.binlog import unresumable
+from ferry_core.binlog.elsewhere import Elsewhere
 from ferry_core.binlog.events import Statement
 from ferry_core.binlog.followed import FollowedTables, M
 from ferry_core.binlog.outside import OutsideParent, outside_parents
@@ -48,7 +49,7 @@ class Selected(Generic[M]):
         self._version = self._tables.version
         followed = self._tables.followed(processed)
         self._names = SelectedNames([one.table.source for one in followed], fold=self._folds)
-        self.schemas = {schema for schema, _ in self._names.by_name}
+        self._schemas = {schema for schema, _ in self._names.by_name}
         self._by_name = {self._folded(one.table.source): one for one in followed}
         self._parents = cascading_parents([one.table for one in followed])
         self._outside = {self._folded(name): child for name, child in outside_parents(followed).items()}
@@ -104,6 +105,15 @@ class Selected(Generic[M]):
         # Without them it may still be something else than nothing: MySQL's CREATE TABLE ... SELECT is also a BEGIN.
         counting = [name for name in self._names.by_name.values() if name not in skipped]
         return effect_on(statement.text, statement.default_schema, SelectedNames(counting, fold=self._folds))
+
+    def spared(self, effect: StatementEffect, statement: Statement, elsewhere: Elsewhere | None) -> bool:
+        """Whether a statement that was logged in place of rows is known to have changed none of a selected table."""
+        touched = statement.touched
+        if touched is not None and self._schemas.isdisjoint(map(str.lower, touched) if self._folds else touched):
+            return True
+        if effect.tables or elsewhere is None:
+            return False
+        return elsewhere.spared(statement, frozenset(self._names.by_name.values()))
 
 
 def _passed(mark: StreamMark, alone: StreamMark, processed: StreamMark) -> bool:

@@ -18,6 +18,7 @@ from tenacity.nap import sleep_using_event
 
 from ferry_core.binlog import events
 from ferry_core.binlog.counters import Counters
+from ferry_core.binlog.elsewhere import Elsewhere, Judge
 from ferry_core.binlog.ending import BinlogEnd
 from ferry_core.binlog.followed import FollowedTables, M
 from ferry_core.binlog.handshake import Dump, SourceFacts, close, open_dump
@@ -85,17 +86,19 @@ class BinlogStreamer(Generic[M]):
         sink: ChangeSink[M],
         start: StreamMark,
         altered: Callable[[Altered[M], Callable[[BinlogEnd], bool], Callable[[], bool]], str] | None = None,
+        logged: Judge | None = None,
     ) -> None:
         """``start.last_read`` is the furthest place that any run of this Ferry has read, usually beyond ``start``.
 
         ``altered`` compares a table after DDL. Its arguments are ``reached`` and a function that tells whether to stop;
-        see ``Transactions``.
+        see ``Transactions``. ``logged`` judges statements that were logged in place of rows.
         """
         self._upstream = upstream
         self._endpoint = upstream.login()
         self._tables = tables
         self._sink = sink
         self._altered = altered
+        self._elsewhere = Elsewhere(logged, self.reached)
         self._counters = Counters(start)
         self._reconnects: Counter[str] = Counter()
         self._stopped = threading.Event()
@@ -274,6 +277,7 @@ class BinlogStreamer(Generic[M]):
             checksums=dump.facts.checksums,
             folds=dump.facts.folds_names,
             altered=self._compared if self._altered is not None else None,
+            elsewhere=self._elsewhere,
         )
         try:
             transactions.follow(dump.frames)

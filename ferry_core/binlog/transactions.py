@@ -13,6 +13,7 @@ from zlib import crc32
 
 from ferry_core.binlog import compressed, events, files, order, unresumable
 from ferry_core.binlog.counters import Counters
+from ferry_core.binlog.elsewhere import Elsewhere
 from ferry_core.binlog.events import has_checksum, unreadable
 from ferry_core.binlog.followed import FollowedTables, M
 from ferry_core.binlog.group import Group
@@ -61,11 +62,12 @@ class Transactions(Generic[M]):
         checksums: bool,
         folds: bool,
         altered: Callable[[Altered[M]], str] | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """``altered`` compares a table with its earlier definition after DDL and returns the difference in words."""
         self._altered = altered
+        self._elsewhere = elsewhere
         self._selected = Selected(tables, counters.processed, folds=folds)
-        self._folds = folds
         self._sink = sink
         self._counters = counters
         self._checksums = checksums
@@ -298,7 +300,10 @@ class Transactions(Generic[M]):
         statement, group = events.parse_query(data, end, data[5]), self._group
         text = statement.text
         effect = self._selected.effect_of(statement)
-        self._counters.definitions += text != "BEGIN" and effect.kind in _PERHAPS_DDL
+        if text != "BEGIN" and effect.kind in _PERHAPS_DDL:
+            self._counters.definitions += 1
+            if self._elsewhere is not None and (earlier := self._elsewhere.doubtful(text)):
+                raise unresumable.statement(earlier, StatementKind.STATEMENT_DML, ())
         effect = NOTHING if group is not None and group.idle else effect
         if effect.kind is StatementKind.TABLE_FROM_QUERY:
             mariadb = isinstance(self._counters.processed.position, MariaDbGtids)
@@ -320,10 +325,7 @@ class Transactions(Generic[M]):
     def _harmless(self, effect: StatementEffect, statement: events.Statement) -> StatementEffect:
         """Return if the statement changed no selected table in a way that the run does not follow; otherwise raise."""
         if effect.kind is StatementKind.STATEMENT_DML:
-            touched = statement.touched
-            if touched is None or not self._selected.schemas.isdisjoint(
-                map(str.lower, touched) if self._folds else touched
-            ):
+            if not self._selected.spared(effect, statement, self._elsewhere):
                 raise unresumable.statement(statement.text, effect.kind, effect.tables)
             return NOTHING
         group, different = self._group, ""

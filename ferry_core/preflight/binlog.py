@@ -7,7 +7,7 @@ from ferry_core.binlog.handshake import server_id_of
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.session import Row
 from ferry_core.preflight.context import PreflightContext
-from ferry_core.preflight.facts import decoded
+from ferry_core.preflight.facts import SHOWING_DEFINITIONS, decoded
 from ferry_core.preflight.result import Check, Finding, failed, passed, refused, skipped, warning
 from ferry_core.preflight.sizes import copy_seconds
 from ferry_core.reasons import Reason
@@ -67,11 +67,25 @@ def _replicas(context: PreflightContext) -> Sequence[Row] | None:
 
 def _format(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
-    if (value := source.variable("binlog_format", "ROW")) != "ROW":
+    value = source.variable("binlog_format", "ROW")
+    fix = "SET GLOBAL binlog_format = ROW, write it into the server's configuration too, and let sessions reconnect"
+    if value == "MIXED":
+        others = "the others go by"
+        if not source.sees_definitions:
+            others = (
+                f"the others go by if the account sees what may lead from their tables to a selected one: GRANT "
+                f"{', '.join(SHOWING_DEFINITIONS)} ON *.* TO {source.account}"
+            )
+        yield refused(
+            context,
+            Reason.BINLOG_FORMAT_NOT_ROW,
+            f"{source.where} has binlog_format=MIXED, which logs most changes as statements: the first that may change "
+            f"a selected table ends the run, {others}; {fix}",
+        )
+    elif value != "ROW":
         yield failed(
             Reason.BINLOG_FORMAT_NOT_ROW,
-            f"{source.where} has binlog_format={value}, which does not log changed rows: SET GLOBAL binlog_format = "
-            "ROW, write it into the server's configuration too, and let sessions reconnect",
+            f"{source.where} has binlog_format={value}, which does not log changed rows: {fix}",
         )
 
 

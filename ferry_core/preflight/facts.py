@@ -9,6 +9,9 @@ from ferry_core.mysql.session import Session
 from ferry_core.preflight.grants import Grants
 from ferry_core.tables.table import TableName
 
+SHOWING_DEFINITIONS = ("SELECT", "SHOW VIEW", "TRIGGER")
+"""Privileges that show views, triggers, routines and foreign keys with their texts."""
+
 
 def decoded(value: bytes | None) -> str:
     """A text column; NULL becomes the empty string."""
@@ -63,6 +66,11 @@ class ServerFacts:
     def grants(self) -> Grants:
         lines = [decoded(row[0]) for row in self._session.query("SHOW GRANTS")]
         return Grants(lines, wildcards=not self.is_on("partial_revokes"), fold=self.folds)
+
+    @property
+    def sees_definitions(self) -> bool:
+        """Whether the account is shown the texts of all views, triggers and routines of the server."""
+        return all(self.grants.in_every_schema(privilege) for privilege in SHOWING_DEFINITIONS)
 
     @property
     def folds(self) -> bool:

@@ -36,6 +36,7 @@ from ferry_core.run.cut_over_before import finished, message
 from ferry_core.run.data_operations import DataOperations
 from ferry_core.run.definitions import AlteredTables, still_as_validated
 from ferry_core.run.left_locked import lease_or_explain, unlock_again, unlock_first
+from ferry_core.run.logged_statements import LoggedStatements
 from ferry_core.run.options import RunOptions
 from ferry_core.run.own_objects import KeptObjects
 from ferry_core.run.parts import Parts
@@ -375,7 +376,9 @@ class RunStartup:
         upstream = Upstream(
             connections.source_control, connections.source_endpoint, context.flavor, server_id_of(context.uid)
         )
-        streamer = BinlogStreamer(upstream, moves, buffer, start, altered.compare)
+        logged = LoggedStatements(connections.source_control)
+        logged.hold = buffer.hold
+        streamer = BinlogStreamer(upstream, moves, buffer, start, altered.compare, logged)
         events = EngineEvents(
             chunk=reporter.chunk,
             keys=reporter.keys,

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.compare import assert_equal_schemas
 from tests.support.ferry_cli import Ended, FerryCli
-from tests.support.servers import Pair
+from tests.support.servers import Pair, set_global
 
 pytestmark = pytest.mark.slow  # whole moves
 
@@ -42,3 +43,32 @@ def test_a_logged_statement_that_names_no_selected_table(tmp_path: Path, pair: P
         ended = Ended(code, "", process.log.read_text())
         shown = re.sub(r"'[^']*'|\b\d+\b", "?", statement)
         ended.refused(65, "StatementFormat", "through a view, trigger or function", shown)
+
+
+def test_a_move_from_a_source_in_mixed_format(tmp_path: Path, pair: Pair, schema: str) -> None:
+    """Sessions that log statements write to another schema; those that write to the selected table log rows."""
+    source, other = pair.source, f"{schema}_other"
+    source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(80))",
+        f"CREATE DATABASE `{other}`",
+        f"CREATE TABLE `{other}`.t (id INT PRIMARY KEY, v VARCHAR(80))",
+    )
+    cli = FerryCli(tmp_path / "ferry", pair, schema)
+    cli.spec["acknowledge"] = ["BinlogFormatNotRow"]
+    elsewhere = "INSERT INTO t SELECT id + {0}, 'logged as a statement' FROM (SELECT {0} AS id) AS made"
+    with set_global(source, "binlog_format = MIXED"), cli.process() as process:
+        process.start().wait_stage(*STREAMING)
+        for number in (1, 2):
+            source.execute(f"USE `{other}`", elsewhere.format(number))
+            source.execute(
+                f"USE `{schema}`",
+                "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+                f"INSERT INTO t VALUES ({number}, 'as a row')",
+            )
+            if number == 1:
+                process.kill()
+                process.start()
+        process.cut_over()
+    assert pair.target.query(f"SELECT id FROM `{schema}`.t ORDER BY id") == [(1,), (2,)]
+    assert_equal_schemas(source, pair.target, schema)
+    source.drop_schemas(other)

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from ferry_core.api.spec import Copy
+from ferry_core.binlog.elsewhere import Judge
 from ferry_core.binlog.ending import place_of_end
 from ferry_core.binlog.sink import KeyDecoder, StreamMark
 from ferry_core.binlog.streamer import BinlogStreamer, Upstream
@@ -103,6 +104,7 @@ class Streaming:
         sink: RecordingSink | None = None,
         login: Callable[[], Endpoint] | None = None,
         altered: Callable[..., str] | None = None,
+        logged: Judge | None = None,
     ) -> None:
         self.server = server
         self.sink = sink or RecordingSink()
@@ -117,6 +119,7 @@ class Streaming:
             self.sink,
             start if isinstance(start, StreamMark) else StreamMark(0, start),
             altered,
+            logged,
         )
         self._thread = threading.Thread(target=self._run, name="streamer", daemon=True)
 

@@ -51,6 +51,17 @@ def test_settings_of_mysql(mysql_pair: Pair, schema: str, setting: str, reason: 
     _refused(mysql_pair, schema, setting, reason, fix)
 
 
+def test_mixed_format_is_refused_until_it_is_acknowledged(pair: Pair, tables: str) -> None:
+    with set_global(pair.source, "binlog_format = MIXED"):
+        found = told(check(pair.source, pair.target, tables))
+        known = check(pair.source, pair.target, tables, acknowledge=["BinlogFormatNotRow"])
+    assert list(found) == ["BinlogFormatNotRow"]
+    assert "the others go by; SET GLOBAL binlog_format = ROW" in found["BinlogFormatNotRow"]
+    assert "acknowledge: [BinlogFormatNotRow]" in found["BinlogFormatNotRow"]
+    assert not told(known)
+    assert "BinlogFormatNotRow" in told(known, Status.ACKNOWLEDGED)
+
+
 def test_gtids_are_needed_only_by_a_run_that_began_with_them(mysql_pair: Pair, schema: str) -> None:
     mysql_pair.source.execute(TABLE.format(schema))
     with set_global(mysql_pair.source, "gtid_mode = ON_PERMISSIVE"):

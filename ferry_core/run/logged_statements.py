@@ -1,0 +1,92 @@
+"""Whether a statement that the source logged in place of rows left the selected tables alone (see ``schema.reach``).
+
+Called in the streamer's thread. The server is asked what leads to the selected tables when a statement needs the
+answer, so it describes a later moment. The answer stays true until the stream meets a statement that may add to it. Of
+what was removed between the statement and the answer it says nothing: so the checkpoint stays before the statement
+until the stream has reached the end that the binlog had then, and a statement there that may have removed something
+ends the run. An account that may not see all of that proves nothing.
+"""
+
+from collections.abc import Callable, Collection
+
+from ferry_core.binlog.ending import BinlogEnd, end_of_binlog
+from ferry_core.mysql.session import Row, Session
+from ferry_core.preflight.facts import ServerFacts, decoded
+from ferry_core.schema.reach import Effect, Name, Stored, UnreadableNameError, effect_of, leading_to, named
+from ferry_core.tables.table import TableName
+
+_VIEWS = "SELECT table_schema, table_name, view_definition FROM information_schema.views WHERE table_schema <> 'sys'"
+_TRIGGERS = (
+    "SELECT event_object_schema, event_object_table, action_statement FROM information_schema.triggers "
+    "WHERE event_object_schema <> 'sys'"
+)
+_ROUTINES = (
+    "SELECT routine_schema, routine_name, routine_definition FROM information_schema.routines "
+    "WHERE routine_schema <> 'sys'"
+)
+# The referenced table leads to the one with the key.
+_CASCADES = (
+    "SELECT unique_constraint_schema, referenced_table_name, "
+    "CONCAT('`', REPLACE(constraint_schema, '`', '``'), '`.`', REPLACE(table_name, '`', '``'), '`') "
+    "FROM information_schema.referential_constraints "
+    "WHERE NOT (update_rule IN ('RESTRICT', 'NO ACTION') AND delete_rule IN ('RESTRICT', 'NO ACTION'))"
+)
+_MERGE_TABLES = "SELECT COUNT(*) FROM information_schema.tables WHERE engine = 'MRG_MYISAM'"
+
+
+class LoggedStatements:
+    """What leads to the selected tables, as far as it is known."""
+
+    def __init__(self, connect: Callable[[], Session]) -> None:
+        self._connect = connect
+        self._tables: Collection[TableName] = ()
+        self._leading: frozenset[Name] | None = None
+        self._end: BinlogEnd | None = None
+        self._statement = ""
+        self.hold: Callable[[Callable[[], bool]], object] = lambda _until: None
+        """Keeps the checkpoint at the current place of the stream until the function returns True."""
+
+    def spared(
+        self, text: str, default_schema: str, tables: Collection[TableName], reached: Callable[[BinlogEnd], bool]
+    ) -> bool:
+        """Whether a statement that changes none of the tables by name has changed no row of them."""
+        try:
+            uses = named(text, default_schema)
+            if self._leading is None or self._tables != tables:
+                self._look(tables, text, reached)
+        except UnreadableNameError:
+            return False
+        return self._leading is not None and self._leading.isdisjoint(uses)
+
+    def doubtful(self, text: str, reached: Callable[[BinlogEnd], bool]) -> str:
+        """A definition was changed by ``text``: a statement that was spared and may not have been; usually empty."""
+        effect = effect_of(text)
+        if effect & Effect.HIDES:
+            return text
+        pending = self._end is not None and not reached(self._end)
+        if effect & Effect.ADDS:
+            self._leading = None
+        return self._statement if pending and effect & Effect.REMOVES else ""
+
+    def _look(self, tables: Collection[TableName], text: str, reached: Callable[[BinlogEnd], bool]) -> None:
+        self._leading = None
+        with self._connect() as source:
+            leading = _leading(source, tables)
+            end = end_of_binlog(source)
+        self.hold(lambda: reached(end))
+        self._leading, self._tables, self._end, self._statement = leading, tables, end, text
+
+
+def _leading(source: Session, tables: Collection[TableName]) -> frozenset[Name] | None:
+    """None if the account does not see everything, or if there is a table that shows rows of others."""
+    if not ServerFacts(source).sees_definitions or source.text(_MERGE_TABLES) != "0":
+        return None
+    rows = [row for query in (_VIEWS, _TRIGGERS, _ROUTINES, _CASCADES) for row in source.query(query)]
+    if not all(row[2] for row in rows):
+        return None  # a text that is not shown
+    return leading_to([(table.schema, table.name) for table in tables], map(_stored, rows))
+
+
+def _stored(row: Row) -> Stored:
+    schema, name, text = map(decoded, row)
+    return Stored(schema, name, text)
