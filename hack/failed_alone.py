@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 TESTS_FAILED = 1  # pytest's other exit codes: interrupted, an internal error, wrong usage, nothing collected
-AT_MOST = 4
+AT_MOST = 10
 ROOT = Path(__file__).resolve().parents[1]
 LAST_FAILED = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
 
@@ -23,7 +23,7 @@ def main(exit_code: int) -> int:
     if exit_code != TESTS_FAILED or not 1 <= len(failed) <= AT_MOST:
         return exit_code
     print(f"\n{len(failed)} failed beside other tests and are run once more, alone:", *failed, sep="\n  ", flush=True)
-    again = subprocess.run([sys.executable, "-m", "pytest", *failed], cwd=ROOT, check=False)
+    again = subprocess.run([sys.executable, "-m", "pytest", "--tb=short", *failed], cwd=ROOT, check=False)
     if again.returncode == 0:
         print("UNSTABLE: failed beside other tests, passed alone; repair them:", *failed, sep="\n  ", flush=True)
     return again.returncode
