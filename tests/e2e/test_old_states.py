@@ -20,7 +20,7 @@ from tests.support.server_faults import DurableDisk
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.always]
 
 
 @pytest.fixture
@@ -97,6 +97,8 @@ def test_a_target_restored_to_before_the_newest_runs(
     cli = FerryCli(tmp_path / "brought back", Pair(cli.pair.source, target), cli.schema, cutover={"watchFor": "0s"})
     with cli.process() as process:
         process.start().wait_stage("ReadyForCutover")
+        # The file keeps a state numbered 16 until 64 newer ones are saved, one a second, however long a run takes.
+        wait_until(lambda: cli.stored()["number"] > 16, "states that are kept for long")
         process.terminate()
         disk = DurableDisk(target, tmp_path / "disk")
         for number in range(3):

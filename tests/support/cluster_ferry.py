@@ -142,19 +142,22 @@ class ClusterFerry(Namespace):
         containers = (pod or {}).get("status", {}).get("containerStatuses") or [{}]
         return int(containers[0].get("restartCount", 0))
 
-    def wait_until(self, reached: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-        """Fails with the diagnostics if ``reached`` does not become true."""
+    def wait_until(
+        self, reached: Callable[[], object], what: str | Callable[[], str], seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        """Fails with ``what``, as it is then, and the diagnostics if ``reached`` does not become true."""
         end = time.monotonic() + seconds
         while not reached():
             if time.monotonic() > end:
-                raise AssertionError(f"not within {seconds} s: {what}\n{self.diagnostics()}")
+                said = what if isinstance(what, str) else what()
+                raise AssertionError(f"not within {seconds} s: {said}\n{self.diagnostics()}")
             time.sleep(0.05)
 
     def wait_for_message(self, name: str, *words: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Until the Ferry's message has all these words."""
         self.wait_until(
             lambda: all(word in self.status(name).get("message", "") for word in words),
-            f"{name} says {words}; last: {self.status(name)}",
+            lambda: f"{name} says {words}; last: {self.status(name)}",
             seconds,
         )
 

@@ -1,10 +1,15 @@
 """One namespace as a user with kubectl sees it: create, patch and delete Ferries, and read their status."""
 
+import time
 import urllib.error
 from typing import Any
 
 from tests.support.kube_api import KubeClient
 from tests.support.kubelet import SPEC
+from tests.support.waits import PATIENCE_SECONDS
+
+NOT_YET = (429, 503)
+"""Answers of an API server that did not do what it was asked."""
 
 Object = dict[str, Any]
 
@@ -23,17 +28,13 @@ class Namespace:
         """Create a Ferry; ``parts`` are added to the smallest spec."""
         spec = SPEC | parts
         body = {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "metadata": {"name": name}, "spec": spec}
-        made: Object = self.api.request("POST", self._ferries, body)
-        return made
+        return self._write("POST", self._ferries, body, "application/json")
 
     def patch(self, name: str, **spec: Any) -> Object:
         return self.merge(name, {"spec": spec})
 
     def merge(self, name: str, body: Object) -> Object:
-        done: Object = self.api.request(
-            "PATCH", f"{self._ferries}/{name}", body, content_type="application/merge-patch+json"
-        )
-        return done
+        return self._write("PATCH", f"{self._ferries}/{name}", body, "application/merge-patch+json")
 
     def delete(self, name: str) -> None:
         self.api.request("DELETE", f"{self._ferries}/{name}")
@@ -54,12 +55,8 @@ class Namespace:
         meta = {"apiVersion": "mysqlferry.io/v1alpha1", "kind": "Ferry", "metadata": {"name": name}}
         entry = {"type": kind, "status": "True", "reason": "Said", "message": message}
         entry["lastTransitionTime"] = "2026-01-01T00:00:00Z"
-        self.api.request(
-            "PATCH",
-            f"{self._ferries}/{name}/status?fieldManager=theirs&force=true",
-            meta | {"status": {"conditions": [entry]}},
-            content_type="application/apply-patch+yaml",
-        )
+        path = f"{self._ferries}/{name}/status?fieldManager=theirs&force=true"
+        self._write("PATCH", path, meta | {"status": {"conditions": [entry]}}, "application/apply-patch+yaml")
 
     def owners(self, name: str, kind: str) -> set[str]:
         """Field managers of one condition."""
@@ -95,6 +92,19 @@ class Namespace:
         listed: Object = self.api.request("GET", f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
         told = [each for each in listed["items"] if each["regarding"]["name"] == name]
         return sorted(told, key=lambda each: each["eventTime"])
+
+    def _write(self, method: str, path: str, body: Object, content_type: str) -> Object:
+        """Again while the API server is not able to: it installs another schema of the CRD, or is busy."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                done: Object = self.api.request(method, path, body, content_type=content_type)
+            except urllib.error.HTTPError as error:
+                if error.code not in NOT_YET or time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+            else:
+                return done
 
     def _get(self, path: str) -> Object | None:
         try:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.kubernetes.conftest import MakeFerry
 from tests.support.cluster_ferry import COPIER, FERRY, SCHEMA, ClusterFerry
+from tests.support.waits import PATIENCE_SECONDS
 
 SLOW = {"maxRowsPerSecond": 1000}
 
@@ -65,14 +66,16 @@ def _include_all(ferry: ClusterFerry, name: str) -> None:
 
 
 def test_each_mistake_is_reported_and_can_be_fixed_in_place(make_ferry: MakeFerry) -> None:
+    """As many Pods as there are mistakes start at the same time, so each of them takes so much longer."""
     ferry = make_ferry(odd=0)
     made = mistakes(ferry)
+    patience = PATIENCE_SECONDS * len(made)
     for name, mistake in made.items():
         tables = {"include": [f"{SCHEMA}.*"], "renameSchemas": {SCHEMA: f"{SCHEMA}_{name.replace('-', '_')}"}}
         spec = mistake.spec | {"tables": tables | mistake.spec.get("tables", {})}
         ferry.create(name, **spec)
     for name, mistake in made.items():
-        ferry.wait_for_message(name, *mistake.said)
+        ferry.wait_for_message(name, *mistake.said, seconds=patience)
         print(f"{name}: {ferry.status(name)['message']}")
         assert ferry.condition(name, "Succeeded")["status"] != "True"
         assert ferry.condition(name, "Validated")["status"] != "True"
@@ -80,7 +83,7 @@ def test_each_mistake_is_reported_and_can_be_fixed_in_place(make_ferry: MakeFerr
     for name, mistake in made.items():
         mistake.fix(ferry, name)
     for name in made:
-        ferry.wait_for_message(name, "ready to cut over")
+        ferry.wait_for_message(name, "ready to cut over", seconds=patience)
         assert ferry.condition(name, "Stalled")["status"] == "False"
         assert "failure" not in ferry.status(name)
 
@@ -147,6 +150,7 @@ def test_a_node_that_does_not_answer_keeps_its_copier(make_ferry: MakeFerry) -> 
     ferry.assert_equal()
 
 
+@pytest.mark.always
 def test_a_lost_node_is_reported_and_needs_a_person(make_ferry: MakeFerry) -> None:
     """Its kubelet does not answer, so nobody knows whether the copier has ended. In this test it is still running."""
     ferry = make_ferry(rows=60_000)
