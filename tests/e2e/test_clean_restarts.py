@@ -19,7 +19,7 @@ from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server, ServerPool
 from tests.support.waits import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.always]
 
 AGAIN = "resuming from the checkpoint"
 BULK_ROWS = 6_000

@@ -15,7 +15,7 @@ from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
 # These tests take longer than all other end-to-end tests together: `make test-slow` runs them alone.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.always]
 
 ODD = 3
 STREAMING = ("Streaming", "ReadyForCutover")

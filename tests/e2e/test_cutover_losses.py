@@ -10,7 +10,7 @@ from tests.support.ferry_under_load import FerryUnderLoad, condition
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.always]
 
 ODD = 3
 

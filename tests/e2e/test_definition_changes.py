@@ -13,6 +13,8 @@ from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
+pytestmark = pytest.mark.always
+
 AT_ONCE = {"mode": "Automatic", "watchFor": "0s"}
 
 

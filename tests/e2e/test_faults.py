@@ -16,7 +16,7 @@ from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
 # These tests take longer than all other end-to-end tests together: `make test-slow` runs them alone.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.always]
 
 ROWS = 12_000
 SLOWLY = {"maxRowsPerSecond": 1000}

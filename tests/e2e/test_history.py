@@ -13,6 +13,8 @@ from tests.support.server_faults import binlog_end, lose_tail
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
+pytestmark = pytest.mark.always
+
 RESET = {Family.MYSQL: "RESET BINARY LOGS AND GTIDS", Family.MARIADB: "RESET MASTER"}
 
 POSITION = {Family.MYSQL: "SELECT @@GLOBAL.gtid_executed", Family.MARIADB: "SELECT @@GLOBAL.gtid_binlog_pos"}

@@ -14,7 +14,7 @@ from tests.support.ferry_under_load import RECORDS_COMPLETED, FerryUnderLoad, Wr
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.always]
 
 BULK_ROWS = 60_000
 ROWS_PER_SECOND = 600

@@ -9,6 +9,8 @@ from tests.support.proxy import Direction, Proxy
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
+pytestmark = pytest.mark.always
+
 
 def test_a_late_write_that_is_streamed_after_the_watch_is_reported(pair: Pair, schema: str, tmp_path: Path) -> None:
     """The stream lags by more than cutover.watchFor."""

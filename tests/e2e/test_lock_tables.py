@@ -16,6 +16,8 @@ from tests.support.servers import Pair, Server
 from tests.support.waits import Background, meanwhile, wait_until
 from tests.support.writers import USER, Writers
 
+pytestmark = pytest.mark.always
+
 LOCKS = b"LOCK TABLES /* mysql-ferry source lock"
 WAITS = "Waiting for table metadata lock"
 

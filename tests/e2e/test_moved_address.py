@@ -16,7 +16,7 @@ from tests.support.proxy import Proxy, assert_not_used
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.always]
 
 ENDS = ["source", "target"]
 

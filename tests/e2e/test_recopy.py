@@ -127,6 +127,7 @@ def test_ten_statements_in_ten_seconds_while_rows_are_copied(cli: FerryCli) -> N
         cut_over(cli, process)
 
 
+@pytest.mark.always
 @pytest.mark.parametrize("moment", ["DROP TABLE IF EXISTS", "CREATE TABLE"])
 def test_a_run_that_is_killed_while_it_makes_the_table_again(cli: FerryCli, moment: str) -> None:
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
@@ -183,6 +184,7 @@ def test_a_statement_that_meets_the_new_definition_before_the_stream_does(cli: F
         cut_over(cli, process)
 
 
+@pytest.mark.always
 def test_a_change_that_a_start_finds_is_recorded_before_the_table_is_dropped(cli: FerryCli) -> None:
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     with Proxy(target.host, target.port) as proxy:
@@ -228,6 +230,7 @@ def test_a_table_changed_outside_of_the_binlog_is_found_before_the_attempt(cli: 
     assert_equal_schemas(source, cli.pair.target, schema)
 
 
+@pytest.mark.always
 def test_a_table_changed_during_a_cutover_attempt(cli: FerryCli) -> None:
     """The drain waits for a row of another table; the statement ends the attempt, which is made again by itself."""
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
@@ -275,6 +278,7 @@ def test_a_dropped_table_ends_the_run_with_its_name(cli: FerryCli) -> None:
     assert source.value("SELECT @@global.read_only") == 0
 
 
+@pytest.mark.always
 def test_a_table_that_somebody_else_has_made_is_not_dropped(cli: FerryCli) -> None:
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     target.execute(

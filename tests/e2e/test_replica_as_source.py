@@ -13,6 +13,8 @@ from tests.support.ferry_under_load import FerryUnderLoad, condition, failed_att
 from tests.support.replication import Exact, exact_replica
 from tests.support.servers import Flag, Pair, Server, ServerPool
 
+pytestmark = pytest.mark.always
+
 ODD = 4
 
 

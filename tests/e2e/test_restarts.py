@@ -14,7 +14,7 @@ from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.always]
 
 ENDS = ["source", "target"]
 AGAIN = "resuming from the checkpoint"

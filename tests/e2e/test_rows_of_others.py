@@ -14,7 +14,7 @@ from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.always, pytest.mark.timeout(300)]
 
 THEIRS = [(7, "theirs"), (8, "theirs")]
 MAKES_SECOND = "CREATE TABLE `{}`.`u`"

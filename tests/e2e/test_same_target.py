@@ -11,7 +11,7 @@ from tests.support.ferry_cli import FerryCli, FerryProcess
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.always, pytest.mark.timeout(300)]
 
 TAKES = b"UPDATE mysql_ferry.lease SET epoch = 1"
 CLAIMS = f"UPDATE mysql_ferry.lease SET phase = {string('Claimed')}".encode()

@@ -8,6 +8,8 @@ from tests.support.ferry_cli import Ended, FerryCli
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 
+pytestmark = pytest.mark.always
+
 
 @pytest.fixture
 def cli(tmp_path: Path, pair: Pair, schema: str) -> FerryCli:

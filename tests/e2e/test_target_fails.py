@@ -16,7 +16,7 @@ from tests.support.ferry_under_load import FerryUnderLoad, failed_attempt
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.always]
 
 ODD = 1
 STOP_SECONDS = 5.0

@@ -18,6 +18,8 @@ from tests.support.server_faults import DurableDisk
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
+pytestmark = pytest.mark.always
+
 POSITION = {Family.MYSQL: "SELECT @@GLOBAL.gtid_executed", Family.MARIADB: "SELECT @@GLOBAL.gtid_binlog_pos"}
 
 

@@ -10,7 +10,7 @@ from tests.support.ferry_under_load import FerryUnderLoad, condition, failed_att
 from tests.support.schemas import create_small_tables
 from tests.support.servers import Pair
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.always]
 
 ODD = 1
 

@@ -17,7 +17,7 @@ from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 from tests.support.waits import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.always]
 
 ODD = 4
 SLOW = {"maxRowsPerSecond": 400}

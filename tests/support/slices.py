@@ -2,9 +2,13 @@
 
 Slow are the tests of complete moves (tests/e2e), 5 to 60 s each, and those marked so. The cells of a parametrised slow
 test (server families, stages of a run, both servers) are divided into slices. One slice is run, chosen by the commit,
-so that successive commits cover all cells, and ``make test`` fits its 45 minutes on two cores. A test with a single
-cell is always run, and so is everything that is not slow. Of the cases of tests/faults a slice has a tenth, besides
-those marked ``always``.
+so that successive commits cover all cells, and ``make test`` fits its 45 minutes on two cores.
+
+- A complete move is in turn: each of its cells, also a single one, is in one slice.
+- Those marked ``always`` guard rows (kills, resumes, fences, races): each slice has at least one cell of them.
+- The slow tests of one module of tests/hack, which share a cluster, are in one slice together.
+- Of any other slow test each slice has at least one cell. What is not slow is in each.
+- Of the cases of tests/faults a slice has a tenth, and all that are marked ``always``.
 """
 
 import subprocess
@@ -20,6 +24,7 @@ SLICES = 4
 SLICES_OF_FAULTS = 10
 FAULTS = Path(__file__).resolve().parents[1] / "faults"
 COMPLETE_MOVES = Path(__file__).resolve().parents[1] / "e2e"
+CLUSTERS = Path(__file__).resolve().parents[1] / "hack"
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,18 @@ class Slice:
         return f"{self.number}/{self.of}"
 
     def left_out(self, items: Sequence[pytest.Item]) -> set[pytest.Item]:
-        """Cells of slow tests that belong to another slice. One of each test is always run."""
-        return self._cells_left_out([item for item in items if FAULTS not in item.path.parents]) | {
-            item for item in items if FAULTS in item.path.parents and _has_cells(item) and not self._has_fault(item)
-        }
+        """Cells of slow tests that belong to another slice."""
+        faults = [item for item in items if FAULTS in item.path.parents]
+        clusters = [item for item in items if CLUSTERS in item.path.parents]
+        others = [item for item in items if item not in {*faults, *clusters}]
+        return (
+            self._cells_left_out(others)
+            | {item for item in faults if _has_cells(item) and not self._has_fault(item)}
+            | {item for item in clusters if _is_slow(item) and not self._has_module(item.path)}
+        )
+
+    def _has_module(self, path: Path) -> bool:
+        return (_first_place(path.name) - self.number + 1) % self.of == 0
 
     def _has_fault(self, item: pytest.Item) -> bool:
         turn = self.number - 1 if self.turn is None else self.turn
@@ -62,15 +75,26 @@ class Slice:
     def _cells_left_out(self, items: Sequence[pytest.Item]) -> set[pytest.Item]:
         cells: dict[str, list[pytest.Item]] = defaultdict(list)
         for item in items:
-            if item.get_closest_marker("slow") is not None or COMPLETE_MOVES in item.path.parents:
+            if _is_slow(item) or COMPLETE_MOVES in item.path.parents:
                 cells[item.nodeid.partition("[")[0]].append(item)
         return {
             item
             for name, of_one_test in cells.items()
-            if len(of_one_test) > 1
             for place, item in enumerate(of_one_test, start=_first_place(name))
-            if place % (slices := min(self.of, len(of_one_test))) != (self.number - 1) % slices
+            if place % (slices := self._slices(of_one_test)) != (self.number - 1) % slices
         }
+
+    def _slices(self, cells: Sequence[pytest.Item]) -> int:
+        """Over how many slices the cells of one test are divided."""
+        return self.of if _in_turn(cells[0]) else min(self.of, len(cells))
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
+
+
+def _in_turn(item: pytest.Item) -> bool:
+    return COMPLETE_MOVES in item.path.parents and item.get_closest_marker("always") is None
 
 
 def _has_cells(item: pytest.Item) -> bool:

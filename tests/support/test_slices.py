@@ -65,6 +65,30 @@ def test_a_slice_holds_a_cell_of_each_slow_test(items: list[pytest.Item]) -> Non
     assert [len({name for name in part if "slow_pair" in name}) for part in parts] == [1, 1, 1]
 
 
+def test_a_complete_move_is_in_turn_and_one_that_guards_rows_in_each_slice(
+    items: list[pytest.Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "COMPLETE_MOVES", items[0].path.parent)
+    pair = [item for item in items if item.name.startswith("test_slow_pair")]
+    parts = [names(items, Slice(number, 4)) for number in (1, 2, 3, 4)]
+    for item in items:
+        assert sum(item.name in part for part in parts) == 1
+    for item in pair:
+        monkeypatch.setattr(item, "own_markers", [*item.own_markers, pytest.mark.always.mark])
+    parts = [names(items, Slice(number, 4)) for number in (1, 2, 3, 4)]
+    assert [len({item.name for item in pair} & part) for part in parts] == [1, 1, 1, 1]
+    assert {item.name for item in pair} <= set().union(*parts)
+
+
+def test_slow_tests_that_share_a_cluster_are_in_one_slice(
+    items: list[pytest.Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "CLUSTERS", items[0].path.parent)
+    quick = {"test_quick_cells[a]", "test_quick_cells[b]"}
+    parts = [names(items, Slice(number, 4)) for number in (1, 2, 3, 4)]
+    assert sorted(parts, key=len) == [quick, quick, quick, {item.name for item in items}]
+
+
 @pytest.mark.parametrize("text", ["3/2", "0/2", "half"])
 def test_no_such_slice(text: str) -> None:
     with pytest.raises(ValueError, match=r"slice|invalid literal"):

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.kubernetes.conftest import MakeFerry
 from tests.support.cluster_ferry import COPIER, FERRY, ClusterFerry
 
@@ -33,6 +35,7 @@ def make_claim(ferry: ClusterFerry) -> Path:
     return folder
 
 
+@pytest.mark.always
 def test_a_checkpoint_on_a_claim_outlives_its_pods(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=60_000)
     folder = make_claim(ferry)

@@ -49,6 +49,7 @@ def test_paused_throttled_resumed_and_cut_over_by_patch(make_ferry: MakeFerry, f
     assert ferry.pod(COPIER) is not None
 
 
+@pytest.mark.always
 def test_five_kills_and_an_operator_restart_lose_nothing(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=ROWS)
     with ferry.writers() as writers:

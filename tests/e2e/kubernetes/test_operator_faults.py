@@ -21,6 +21,7 @@ SLOW = {"maxRowsPerSecond": 1000}
 FERRIES = "/apis/mysqlferry.io/v1alpha1/ferries"
 
 
+@pytest.mark.always
 def test_two_operators_by_mistake_make_one_copier(make_ferry: MakeFerry) -> None:
     ferry = make_ferry(rows=20_000)
     with ferry.writers(), ferry.cluster.operators(2):
