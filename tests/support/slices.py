@@ -6,7 +6,8 @@ so that successive commits cover all cells, and ``make test`` fits its 45 minute
 
 - A complete move is in turn: each of its cells, also a single one, is in one slice.
 - Those marked ``always`` guard rows (kills, resumes, fences, races): each slice has at least one cell of them.
-- The slow tests of one module of tests/hack, which share a cluster, are in one slice together.
+- The slow tests of one module of tests/hack, tests/chart and tests/image, which share a cluster, an operator or an
+  image, are in one slice together.
 - Of any other slow test each slice has at least one cell. What is not slow is in each.
 - Of the cases of tests/faults a slice has a tenth, and all that are marked ``always``.
 """
@@ -24,7 +25,7 @@ SLICES = 4
 SLICES_OF_FAULTS = 10
 FAULTS = Path(__file__).resolve().parents[1] / "faults"
 COMPLETE_MOVES = Path(__file__).resolve().parents[1] / "e2e"
-CLUSTERS = Path(__file__).resolve().parents[1] / "hack"
+MODULES = {Path(__file__).resolve().parents[1] / folder for folder in ("hack", "chart", "image")}
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ class Slice:
     def left_out(self, items: Sequence[pytest.Item]) -> set[pytest.Item]:
         """Cells of slow tests that belong to another slice."""
         faults = [item for item in items if FAULTS in item.path.parents]
-        clusters = [item for item in items if CLUSTERS in item.path.parents]
-        others = [item for item in items if item not in {*faults, *clusters}]
+        modules = [item for item in items if not MODULES.isdisjoint(item.path.parents)]
+        others = [item for item in items if item not in {*faults, *modules}]
         return (
             self._cells_left_out(others)
             | {item for item in faults if _has_cells(item) and not self._has_fault(item)}
-            | {item for item in clusters if _is_slow(item) and not self._has_module(item.path)}
+            | {item for item in modules if _is_slow(item) and not self._has_module(item.path)}
         )
 
     def _has_module(self, path: Path) -> bool:

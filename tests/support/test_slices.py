@@ -80,10 +80,10 @@ def test_a_complete_move_is_in_turn_and_one_that_guards_rows_in_each_slice(
     assert {item.name for item in pair} <= set().union(*parts)
 
 
-def test_slow_tests_that_share_a_cluster_are_in_one_slice(
+def test_slow_tests_of_a_module_that_share_a_cluster_are_in_one_slice(
     items: list[pytest.Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slices, "CLUSTERS", items[0].path.parent)
+    monkeypatch.setattr(slices, "MODULES", {items[0].path.parent})
     quick = {"test_quick_cells[a]", "test_quick_cells[b]"}
     parts = [names(items, Slice(number, 4)) for number in (1, 2, 3, 4)]
     assert sorted(parts, key=len) == [quick, quick, quick, {item.name for item in items}]
