@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from ferry_core.api.report import Stage
+from ferry_core.consistency.epochs import Epochs, newer_run
 from ferry_core.consistency.own_tables import DDL, LEASE, parse_tables, tables_text
 from ferry_core.errors import (
     ConnectionLost,
@@ -58,6 +59,7 @@ class Lease:
     unwritten: frozenset[str] = frozenset()
     by_table: bool = True
     """For both see ``own_tables.Claims``."""
+    updated_at: str = ""
 
     @property
     def perhaps_live(self) -> bool:
@@ -72,7 +74,8 @@ def read_lease(session: Session, uid: str, lock: str = "") -> Lease | None:
     """
     try:
         rows = session.query(
-            f"SELECT epoch, phase, source_id, tables, cutover FROM {LEASE} WHERE ferry_uid = {string(uid)}{lock}"
+            f"SELECT epoch, phase, source_id, tables, cutover, updated_at FROM {LEASE}"
+            f" WHERE ferry_uid = {string(uid)}{lock}"
         )
     except DataError as error:
         if not table_is_gone(error):
@@ -80,9 +83,10 @@ def read_lease(session: Session, uid: str, lock: str = "") -> Lease | None:
         return None  # the cleanup of the last Ferry drops the table too
     if not rows:
         return None
-    epoch, phase, source_id, tables, cutover = ((value or b"").decode() for value in rows[0])
-    claims = parse_tables(tables, phase)
-    return Lease(int(epoch), phase, source_id, claims.tables, json.loads(cutover), claims.unwritten, claims.by_table)
+    epoch, phase, source_id, tables, cutover, updated_at = ((value or b"").decode() for value in rows[0])
+    known = parse_tables(tables, phase)
+    restore = json.loads(cutover)
+    return Lease(int(epoch), phase, source_id, known.tables, restore, known.unwritten, known.by_table, updated_at)
 
 
 def _slot_lock(uid: str, slot: int) -> AdvisoryLock:
@@ -121,13 +125,13 @@ class Fence:
         uid: str,
         name: str,
         source_id: str,
-        ours: int | None = None,
+        ours: Epochs | None = None,
         at_least: int = 0,
     ) -> tuple["Fence", Lease]:
         """Raise the epoch; afterwards no transaction of an older run commits. Returns the lease as it was before.
 
-        ``ours`` is an earlier epoch of this run: if a newer run exists, it is left alone (Fenced). No epoch is used
-        twice, even if a restored target has lost it: ``at_least`` is the highest known one.
+        ``ours`` are this process's epochs: if a newer run exists, it is left alone (Fenced). No epoch is used twice,
+        even if a restored target has lost it: ``at_least`` is the highest known one.
         """
         with connect() as session:
             Retrying(retry=retry_if_exception(table_is_gone), stop=stop_after_attempt(ENTRIES), reraise=True)(
@@ -138,7 +142,7 @@ class Fence:
             while True:
                 cls._kill_holders(session, uid)
                 try:
-                    before, epoch = cls._bump(session, uid, ours, max(ours or 0, at_least))
+                    before, epoch = cls._bump(session, uid, ours or Epochs(), at_least)
                 except LockConflict:
                     session.rollback()
                     if time.monotonic() > deadline:
@@ -158,16 +162,18 @@ class Fence:
         )
 
     @staticmethod
-    def _bump(session: Session, uid: str, ours: int | None, at_least: int) -> tuple[Lease, int]:
+    def _bump(session: Session, uid: str, ours: Epochs, at_least: int) -> tuple[Lease, int]:
         session.begin()
         lease = read_lease(session, uid, " FOR UPDATE")
         if lease is None:
             raise Fenced(Reason.LEASE_REMOVED, f"the lease row of {uid} vanished from {LEASE} while it was taken")
-        if ours is not None and lease.epoch > ours:
-            raise _newer_run(session, lease.epoch, ours)
-        epoch = max(lease.epoch, at_least) + 1
+        if not ours.include(lease):
+            raise newer_run(session, lease.epoch, ours.newest or 0)
+        epoch = max(lease.epoch, ours.newest or 0, at_least) + 1
         session.execute(f"UPDATE {LEASE} SET epoch = {epoch}, updated_at = NOW(6) WHERE ferry_uid = {string(uid)}")
+        ours.tries(read_lease(session, uid) or lease)
         session.commit()
+        ours.took(epoch)
         return lease, epoch
 
     @staticmethod
@@ -349,12 +355,12 @@ class Fence:
         with self._connect() as session:
             return self._check(session, "")
 
-    def refuse_newer(self) -> None:
+    def refuse_newer(self, ours: Epochs) -> None:
         """Raise Fenced if a newer run took over. A target that has lost this run's record has no newer run."""
-        with suppress(ServerRestarted):
-            self.read()
+        with suppress(ServerRestarted), self._connect() as session:
+            self._check(session, "", ours)
 
-    def _check(self, session: Session, lock: str) -> Lease:
+    def _check(self, session: Session, lock: str, ours: Epochs | None = None) -> Lease:
         lease = read_lease(session, self._uid, lock)
         if lease is None:
             raise Fenced(
@@ -368,17 +374,9 @@ class Fence:
                 f"target {session.endpoint.address} has lost the record of this run (epoch {self.epoch}, it has "
                 f"{lease.epoch}): it was restored from a backup, or lost its last commits in a crash",
             )
-        if lease.epoch != self.epoch:
-            raise _newer_run(session, lease.epoch, self.epoch)
+        if lease.epoch != self.epoch and not (ours is not None and ours.include(lease)):
+            raise newer_run(session, lease.epoch, self.epoch)
         return lease
-
-
-def _newer_run(session: Session, epoch: int, ours: int) -> Fenced:
-    return Fenced(
-        Reason.NEWER_RUN,
-        f"a newer run of this Ferry took over {session.endpoint.address} (epoch {epoch}, this one has {ours}); this "
-        "run stops and leaves everything to the newer one",
-    )
 
 
 def _refuse_completed(session: Session, lease: Lease) -> None:

@@ -18,6 +18,7 @@ from ferry_core.checkpoint.marks import forget_marks
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.target import TargetStore
+from ferry_core.consistency.epochs import Epochs
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease
 from ferry_core.consistency.holder import record_holder
 from ferry_core.consistency.own_tables import CLAIMED
@@ -38,15 +39,14 @@ OPEN_SECONDS = 5
 """How long to wait for a transaction that writes to a table which looks empty: it may be rolled back."""
 
 
-def take_fence(context: RunContext, first: RunState, ours: Fence | None = None) -> Fence:
+def take_fence(context: RunContext, first: RunState, ours: Epochs | None = None) -> Fence:
     """Become the only run that may write.
 
     If there is no state yet, ``first`` is stored before any table is claimed: so a claim without a state always belongs
     to a run whose state was lost. ``ours`` as in ``unlock_first``.
     """
-    known = ours.epoch if ours else None
     fence, before = Fence.take(
-        context.connections.lease, context.uid, context.name, context.source_id, known, context.epoch
+        context.connections.lease, context.uid, context.name, context.source_id, ours, context.epoch
     )
     if before.phase == COMPLETED:
         raise Fenced(

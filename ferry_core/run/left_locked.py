@@ -20,6 +20,7 @@ from ferry_core.api.spec import ferry_uid
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.target import TargetStore
+from ferry_core.consistency.epochs import Epochs
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
 from ferry_core.consistency.own_tables import completed_by_hand
 from ferry_core.cutover.messages import CHECK_FIRST
@@ -50,12 +51,11 @@ class LeftLock(NamedTuple):
 
 
 def unlock_first(
-    ferry: FerryManifest, connections: Connections, state_path: Path | None, ours: Fence | None = None
+    ferry: FerryManifest, connections: Connections, state_path: Path | None, ours: Epochs | None = None
 ) -> Fence | None:
     """Allow writes again if an earlier run died while cutting over, whatever validation and pause say later.
 
-    Returns the fence that it took for that. ``ours`` is an earlier epoch of this run: a newer run is left alone
-    (Fenced).
+    Returns the fence that it took for that. ``ours`` are this process's epochs: a newer run is left alone (Fenced).
     """
     lease = lease_or_explain(ferry, connections, hidden_is_none=True)
     refuse_forgotten(ferry, connections, lease, state_path)
@@ -209,7 +209,7 @@ def lease_or_explain(ferry: FerryManifest, connections: Connections, *, hidden_i
 
 
 def unlock_left(
-    ferry: FerryManifest, connections: Connections, lease: Lease, state_path: Path | None, ours: Fence | None = None
+    ferry: FerryManifest, connections: Connections, lease: Lease, state_path: Path | None, ours: Epochs | None = None
 ) -> LeftLock:
     """Undo what the lease records as in progress; returns how that went. Raises when it cannot be done now."""
     if lease.phase != Stage.CUTTING_OVER.value:
@@ -233,7 +233,7 @@ def unlock_left(
     fence = None
     name = f"{ferry.metadata.namespace}/{ferry.metadata.name}"
     try:
-        fence, _ = Fence.take(connections.patient_lease, uid, name, "", ours.epoch if ours else None)
+        fence, _ = Fence.take(connections.patient_lease, uid, name, "", ours)
         released = undo(fence, lock)
     except (Fenced, AmbiguousError):
         raise

@@ -18,6 +18,7 @@ from ferry_core.binlog.handshake import server_id_of
 from ferry_core.binlog.streamer import BinlogStreamer, Upstream
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import ObjectsState, RunState
+from ferry_core.consistency.epochs import Epochs
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, visibility_of
 from ferry_core.errors import DataError, RetriableError, Terminated
@@ -99,6 +100,7 @@ class RunStartup:
         self._throttle = throttle
         self._reporter = reporter
         self.fence: Fence | None = None
+        self._epochs = Epochs()
         self._last_read: Callable[[], LastRead | None] = lambda: None
         """What was read after the last checkpoint must still be there, too. A new process has read nothing yet."""
         self._alone = ExitStack()
@@ -180,15 +182,15 @@ class RunStartup:
     def _before_fence(self) -> RunContext:
         """Everything before the fence. A run that starts again does not take over from another run."""
         if self.fence is not None:
-            self.fence.refuse_newer()
+            self.fence.refuse_newer(self._epochs)
         self._connections.forget_starts()
-        unlocked = unlock_first(self._ferry, self._connections, self._options.state_path, self.fence)
+        unlocked = unlock_first(self._ferry, self._connections, self._options.state_path, self._epochs)
         self.fence = unlocked or self.fence
         return self._validate()
 
     def _fenced(self, context: RunContext) -> _Start:
         """Take the fence, create what is missing on the target, and find where the stream begins."""
-        fence = self.fence = take_fence(context, self._state(context), self.fence)
+        fence = self.fence = take_fence(context, self._state(context), self._epochs)
         unlock_again(context, fence)
         self._keep_verb(context, fence.epoch)
         if self._intent.now.aborted:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ferry_core.mysql.literals import string
 from tests.support.ferry_cli import FerryProcess
 from tests.support.ferry_under_load import FerryUnderLoad
 from tests.support.proxy import Proxy
@@ -91,6 +92,21 @@ def test_a_new_run_starts_at_once_after_a_killed_one(pair: Pair, schema: str, tm
         under_load.ferry.start().wait_stage("Copying")
         under_load.ferry.post("throttle", {"maxRowsPerSecond": None})
         under_load.finish()
+
+
+def test_a_start_that_fails_after_it_took_its_epoch_is_no_newer_run(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """The run starts again in the same process, and must not give way to itself."""
+    with FerryUnderLoad(pair, schema, tmp_path, odd=1) as under_load:
+        under_load.ferry.start_streaming()
+        epoch = under_load.lease()[1]
+        under_load.proxy.hold(f"GET_LOCK({string('ferry-claim')}".encode())
+        pair.target.restart()
+        under_load.proxy.wait_held()
+        assert under_load.lease()[1] == epoch + 1
+        under_load.proxy.cut()
+        under_load.proxy.release()
+        under_load.finish()
+        assert under_load.lease()[1] == epoch + 2
 
 
 @pytest.mark.parametrize("store", ["one state file", "two state files"])

@@ -13,6 +13,7 @@ from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import FORMAT, RunState, TableState
 from ferry_core.checkpoint.store import parse
 from ferry_core.checkpoint.target import TargetStore
+from ferry_core.consistency.epochs import Epochs
 from ferry_core.consistency.fence import Fence
 from ferry_core.errors import ConfigError, Fenced, ServerRestarted
 from ferry_core.mysql.session import Purpose, Session
@@ -258,8 +259,8 @@ def test_an_epoch_that_the_target_has_lost_is_not_reused(pair: Pair) -> None:
         session.execute(f"UPDATE mysql_ferry.lease SET epoch = 2 WHERE ferry_uid = '{uid}'")
     with pytest.raises(ServerRestarted, match="has lost the record of this run"):
         older.read()
-    older.refuse_newer()
-    newer, _ = Fence.take(connect, uid, "shop/orders", "s", older.epoch)
+    older.refuse_newer(Epochs(older.epoch))
+    newer, _ = Fence.take(connect, uid, "shop/orders", "s", Epochs(older.epoch))
     assert newer.epoch == 6
     with pytest.raises(Fenced, match="newer run"):
-        older.refuse_newer()
+        older.refuse_newer(Epochs(older.epoch))

@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ferry_core.consistency.epochs import Epochs
 from ferry_core.consistency.fence import Fence, read_lease
 from ferry_core.errors import ConnectionLost, Fenced, FerryError, ServerRestarted, ServerRole
 from ferry_core.mysql.identity import KnownServer
 from ferry_core.mysql.session import Purpose, Session
+from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 from tests.support.waits import PATIENCE_SECONDS
 
@@ -76,12 +78,43 @@ def test_an_older_run_cannot_commit_after_its_successor(connect: Callable[[], Se
 
 def test_a_run_that_starts_again_leaves_a_newer_run_alone(connect: Callable[[], Session], uid: str) -> None:
     """Otherwise it would fence off a run that somebody has started since."""
-    first = take(connect, uid)
-    own, _ = Fence.take(connect, uid, "shop/orders", "source-1", first.epoch)
+    ours = Epochs()
+    for _ in range(2):
+        own, _ = Fence.take(connect, uid, "shop/orders", "source-1", ours)
     newer = take(connect, uid)
     with pytest.raises(Fenced, match="newer run"):
-        Fence.take(connect, uid, "shop/orders", "source-1", own.epoch)
+        Fence.take(connect, uid, "shop/orders", "source-1", ours)
+    with pytest.raises(Fenced, match="newer run"):
+        own.refuse_newer(ours)
     assert newer.read().epoch == newer.epoch
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_an_epoch_whose_answer_was_lost_is_not_a_newer_runs(pair: Pair, uid: str, *, committed: bool) -> None:
+    """A start that does not know whether it has taken an epoch goes on, and gives way only to another process."""
+    ours = Epochs()
+    with Proxy(pair.target.host, pair.target.port) as proxy:
+        endpoint = dataclasses.replace(pair.target.endpoint("target"), host=proxy.host, port=proxy.port)
+        first, _ = Fence.take(lambda: Session(endpoint, Purpose.TARGET), uid, "shop/orders", "source-1", ours)
+
+        def lose_the_answer() -> None:
+            proxy.hold(b"\x03COMMIT")
+            with ThreadPoolExecutor(1) as pool:
+                taking = pool.submit(Fence.take, first._connect, uid, "shop/orders", "source-1", ours)
+                proxy.wait_held()
+                proxy.cut_clients() if committed else proxy.cut()
+                proxy.release()
+                with pytest.raises(ConnectionLost):
+                    taking.result(PATIENCE_SECONDS)
+
+        lose_the_answer()
+        first.refuse_newer(ours)
+        second, before = Fence.take(first._connect, uid, "shop/orders", "source-1", ours)
+        assert (before.epoch, second.epoch) == ((2, 3) if committed else (1, 2))
+        lose_the_answer()
+        take(lambda: Session(pair.target.endpoint("target"), Purpose.TARGET), uid)
+        with pytest.raises(Fenced, match="newer run"):
+            Fence.take(first._connect, uid, "shop/orders", "source-1", ours)
 
 
 def test_after_a_restart_of_the_target_everything_but_the_cutover_still_works(pair: Pair, uid: str) -> None:
