@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import yaml
 
@@ -76,6 +76,38 @@ def ferry(*arguments: str, cwd: Path, seconds: float = LONG_SECONDS) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
+class Process(Protocol):
+    """The used part of ``subprocess.Popen``."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, _number: int, /) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def terminate(self) -> None: ...
+
+
+def _launch(arguments: list[str], log: Path) -> Process:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ferry_core", *arguments],
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+
+
 class FerryProcess:
     """Started again and again over the same state. ``spec`` are sections of the manifest's spec."""
 
@@ -97,7 +129,9 @@ class FerryProcess:
         self.log = folder / "ferry.log"
         self.host = "127.0.0.1"
         self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
+        self.launch: Callable[[list[str], Path], Process] = _launch
+        """Begins ``ferry`` with these arguments, and its output at the end of that file."""
         self.starts = 0
         self.arguments = ["--state", str(self.state)]
         self.options: list[str] = []
@@ -115,18 +149,8 @@ class FerryProcess:
         self.starts += 1
         with self.log.open("ab") as log:
             log.write(f"--- start {self.starts}\n".encode())
-            log.flush()
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "ferry_core", "run", "-f", str(self.manifest)),
-                    *("--listen", f"{self.host}:{self.port}", "--progress", "plain", *self.arguments, *self.options),
-                ],
-                cwd=ROOT,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            )
+        given = ["run", "-f", str(self.manifest), "--listen", f"{self.host}:{self.port}", "--progress", "plain"]
+        self.process = self.launch([*given, *self.arguments, *self.options], self.log)
         return self
 
     def __enter__(self) -> Self:

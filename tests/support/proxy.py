@@ -41,6 +41,8 @@ class Counts:
     connections: int = 0
     refused: int = 0
     held: int = 0
+    ran_out: int = 0
+    """Connections that ``cut_after`` has broken."""
     bytes: dict[Direction, int] = field(default_factory=lambda: dict.fromkeys(Direction, 0))
 
 
@@ -111,6 +113,12 @@ class Proxy:
             stuck = self._state.wait_for(lambda: self._links and self._stuck.issuperset(self._links), seconds)
         assert stuck, f"{len(self._stuck)} of {len(self._links)} connections ran into the pause within {seconds} s"
 
+    @property
+    def stuck(self) -> int:
+        """Number of connections that have something to carry, which ``pause`` holds back."""
+        with self._state:
+            return len(self._stuck)
+
     def resume(self) -> None:
         with self._state:
             self._paused.clear()
@@ -146,20 +154,24 @@ class Proxy:
         with self._state:
             return [command for sent in self._strays for command in _commands(bytes(sent))]
 
-    def cut(self) -> None:
-        """Break all open connections, both sides."""
+    def cut(self) -> int:
+        """Break all open connections, both sides; returns how many."""
         with self._state:
             for link in self._links:
                 link.end()
             self._state.notify_all()
+            return len(self._links)
 
-    def cut_clients(self) -> None:
-        """Break only the clients' side: the server still executes what it received or receives by ``release``."""
+    def cut_clients(self) -> int:
+        """Break only the clients' side: the server still executes what it received or receives by ``release``.
+        Returns how many.
+        """
         with self._state:
             for link in self._links:
                 link.client_gone = True
                 with contextlib.suppress(OSError):
                     link.client.shutdown(socket.SHUT_RDWR)
+            return len(self._links)
 
     def cut_after(self, count: int, direction: Direction = Direction.TO_SERVER) -> None:
         """Break each connection, open or new, when it has moved ``count`` more bytes in that direction."""
@@ -320,7 +332,10 @@ class Proxy:
         except OSError:
             # Replies to a client that was cut are read and dropped, so that the server does not block on them.
             return link.client_gone and direction is Direction.TO_CLIENT
-        return link.budget.get(direction) != 0
+        if link.budget.get(direction) == 0:
+            self.counts.ran_out += 1
+            return False
+        return True
 
     def _keep_back(self, link: _Link, data: bytes) -> bytes:
         """Returns the part of ``data`` to pass on; the rest is kept for ``release``."""

@@ -101,7 +101,7 @@ class Writers:
     ) -> None:
         self._end()
         if kind is None:
-            self._raise_error()
+            self.check()
 
     def start(self) -> None:
         create_account(self.server, self.schema)
@@ -111,7 +111,7 @@ class Writers:
     def stop(self) -> None:
         """Stop all; fails if a writer met an unexpected error."""
         self._end()
-        self._raise_error()
+        self.check()
 
     @property
     def acknowledged(self) -> Counter[str]:
@@ -121,13 +121,18 @@ class Writers:
 
     @property
     def refused(self) -> Counter[str]:
-        """Attempts without effect: ``conflict``, ``read only``, ``lost``, ``nothing to do``."""
+        """Attempts without effect: ``conflict``, ``too early``, ``read only``, ``lost``, ``nothing to do``."""
         with self._lock:
             return Counter(self._refused)
 
     @property
     def total(self) -> int:
         return self.acknowledged.total()
+
+    @property
+    def undecided(self) -> set[str]:
+        """XIDs that a writer may have prepared, and is going to decide."""
+        return {xid for writer in self._writers for xid in list(writer.undecided) if writer.thread.is_alive()}
 
     @property
     def alive(self) -> bool:
@@ -151,7 +156,7 @@ class Writers:
         end = time.monotonic() + seconds
         while not reached():
             assert time.monotonic() < end, f"{told()} after {seconds} s; refused {self.refused}"
-            self._raise_error()
+            self.check()
             assert self.alive, f"the writers have stopped at {told()}; refused {self.refused}"
             self.stopping.wait(0.01)
 
@@ -182,7 +187,8 @@ class Writers:
                 with contextlib.suppress(pymysql.MySQLError):  # decided before its connection broke
                     self.server.execute(f"XA ROLLBACK {xid}")
 
-    def _raise_error(self) -> None:
+    def check(self) -> None:
+        """Fails if a writer met an unexpected error."""
         if self._errors:
             raise AssertionError(f"a writer failed, seed {self.seed}") from self._errors[0]
 
@@ -253,6 +259,9 @@ class _Writer:
             return not self._writers.pace.stop_when_read_only and not self._writers.stopping.wait(0.05)
         if code in _CONFLICTS:
             self._writers.count("conflict", refused=True)
+            return True
+        if code == _UNKNOWN_XID:  # a session that has not ended yet still holds it: it is decided later
+            self._writers.count("too early", refused=True)
             return True
         if code in _LOST or isinstance(error, OSError | pymysql.InterfaceError):
             self._writers.count("lost", refused=True)

@@ -4,9 +4,10 @@ Each round has a seed, which is printed. ``--seed`` of a round replays it first;
 """
 
 import argparse
-import json
 import random
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections import Counter
@@ -15,9 +16,12 @@ from itertools import cycle
 from pathlib import Path
 
 from hack.servers import Family
+from tests.torture import figures
+from tests.torture.figures import Counters
 from tests.torture.ground import Ground, plans
 from tests.torture.judge import Failed
 from tests.torture.plan import Plan
+from tests.torture.round import MayGoOn, always
 from tests.torture.shrink import shrink
 
 _TRIES = 2
@@ -42,14 +46,25 @@ def main(arguments: list[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     families = [Family(name) for name in options.family or list(Family)]
     grounds = {family: Ground(family) for family in families}
-    counters: dict[Family, Counter[str]] = {family: Counter() for family in families}
+    total = Counters()
     end = time.monotonic() + options.seconds
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())  # the round under way is judged
     failures = 0
+
+    def may_go_on() -> bool:
+        return not stopping.is_set() and time.monotonic() < end
+
     try:
         for plan in _plans(options.plan, seed, families):
-            if time.monotonic() > end:
+            if not may_go_on():
                 break
-            if (failed := _round(grounds[plan.family], plan, counters[plan.family])) is not None:
+            played: Counter[str] = Counter()
+            failed = _round(grounds[plan.family], plan, played, may_go_on)
+            total.add(plan.family, played)
+            if options.counters:
+                figures.add(options.counters, plan.family, played)
+            if failed is not None:
                 failures += 1
                 _shrunk(grounds[plan.family], plan, failed, options.shrink_seconds)
                 if not options.keep_going:
@@ -57,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         for ground in grounds.values():
             ground.__exit__()
-        _report(counters, options.counters)
+        print(figures.shown(total))
     return min(failures, 1)
 
 
@@ -71,24 +86,28 @@ def _plans(path: Path | None, seed: int, families: list[Family]) -> Iterator[Pla
         yield next(one)
 
 
-def _round(ground: Ground, plan: Plan, counters: Counter[str]) -> Failed | None:
+def _round(ground: Ground, plan: Plan, counters: Counter[str], may_go_on: MayGoOn = always) -> Failed | None:
     began = time.monotonic()
     print(
-        f"--seed {plan.seed} --family {plan.family}: {len(plan.tables)} tables, {len(plan.actions)} actions", flush=True
+        f"--seed {plan.seed} --family {plan.family}: {len(plan.tables)} tables, {len(plan.actions)} steps", flush=True
     )
-    played: Counter[str] = Counter()
+    failed = _played(ground, plan, counters, may_go_on)
+    counters.update({"rounds": 1, "seconds": round(time.monotonic() - began)})
+    if failed is not None:
+        counters[f"failed: {failed.kind}"] += 1
+        print(f"FAILED {failed}", flush=True)
+    print(f"  {figures.line(counters)}", flush=True)
+    return failed
+
+
+def _played(ground: Ground, plan: Plan, counters: Counter[str], may_go_on: MayGoOn) -> Failed | None:
     try:
-        ground.play(plan, played)
+        ground.play(plan, counters, may_go_on)
     except Failed as error:
-        print(f"FAILED {error}", flush=True)
         return error
     except Exception as error:  # noqa: BLE001 - whatever it is, the seed is what is needed to look at it
         traceback.print_exc()
         return Failed(type(error).__name__, str(error))
-    finally:
-        counters.update(played)
-    done = ", ".join(f"{name} {number}" for name, number in sorted(played.items()) if not name.startswith(" "))
-    print(f"  {time.monotonic() - began:.0f} s: {done}", flush=True)
     return None
 
 
@@ -105,17 +124,6 @@ def _shrunk(ground: Ground, plan: Plan, failed: Failed, seconds: float) -> None:
     smallest = shrink(plan, fails, lambda: time.monotonic() < end)
     print(f"FAILED {failed}\nreplay with --seed {plan.seed} --family {plan.family}, or this plan with --plan FILE:")
     print(smallest.to_json(), flush=True)
-
-
-def _report(counters: dict[Family, Counter[str]], path: Path | None) -> None:
-    for family, found in counters.items():
-        print(f"{family}:")
-        for name, number in sorted(found.items(), key=lambda one: (one[0].startswith(" "), one[0])):
-            print(f"  {name.strip():32} {number:6}")
-    if path is not None:
-        before = json.loads(path.read_text()) if path.exists() else {}
-        total = {family: Counter(before.get(family, {})) + found for family, found in counters.items()}
-        path.write_text(json.dumps(before | {family: dict(found) for family, found in total.items()}, indent=1))
 
 
 if __name__ == "__main__":

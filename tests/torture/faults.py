@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from tests.torture.round import Round
 
 _SILENCE_SECONDS = 1.5
+_PATIENCE_SECONDS = 60.0
+"""For a definition that transactions keep from being changed."""
 _READ_SHARE = 0.7
-_READ_SECONDS = 8.0
+_READ_SECONDS = 5.0
 _DONE_BEFORE = (1050, 1051, 1060, 1061, 1091, 1146)  # a table, column or index is there already, or is gone
 _BUSY = (1205, 1213, 1412, 1684, 3024, 1290, 1836)  # locks, a definition in change, read-only
 _GONE = (0, 1053, 1317, 1927, 2003, 2006, 2013)
@@ -40,7 +42,7 @@ AtEnd = Callable[["Round", str], object]
 HOLDS: dict[str, tuple[str, bytes]] = {
     "create": ("target", b"CREATE TABLE `"),
     "load": ("target", b"LOAD DATA LOCAL INFILE"),
-    "commit": ("target", b"COMMIT"),
+    "commit": ("target", b"\x03COMMIT"),
     "delete": ("target", b"DELETE FROM"),
     "xa": ("source", b"XA RECOVER"),
     "source hash": ("source", b"BIT_XOR("),
@@ -48,9 +50,17 @@ HOLDS: dict[str, tuple[str, bytes]] = {
     "intent": ("target", f"phase = {string(Stage.CUTTING_OVER.value)}".encode()),
     "lock": ("source", b"SET /* mysql-ferry source lock"),
     "record": ("target", RECORDS_COMPLETED),
+    "record's commit": ("target", RECORDS_COMPLETED),
 }
 """Statements that a proxy holds back: before which server, and how each is recognised."""
-CUTOVER_HOLDS = ("intent", "lock", "record")
+HOLDS_IN = {
+    "": tuple(HOLDS)[:7],
+    "Copying": ("create", "load", "load", "commit", "source hash"),
+    "Streaming": ("commit", "delete", "xa", "source hash", "target hash"),
+    "ReadyForCutover": ("commit", "delete", "xa"),
+    "CuttingOver": ("intent", "lock", "record", "record's commit"),
+}
+"""Those that come at a stage."""
 
 
 @dataclass(frozen=True)
@@ -96,73 +106,85 @@ def _hangs(scene: "Round", end: str) -> None:
         time.sleep(_SILENCE_SECONDS)  # duration of the fault
 
 
-def _silent(scene: "Round", end: str) -> None:
+def _silent(scene: "Round", end: str) -> bool:
     proxy = _proxy(scene, end)
     proxy.pause()
     scene.let_go()
     time.sleep(_SILENCE_SECONDS)  # duration of the fault
+    stuck = proxy.stuck
     proxy.resume()
+    return stuck > 0
 
 
-def _cut(scene: "Round", end: str) -> None:
-    _proxy(scene, end).cut()
+def _cut(scene: "Round", end: str) -> bool:
+    return _proxy(scene, end).cut() > 0
 
 
-def _cut_in_the_middle(scene: "Round", end: str) -> None:
+def _cut_in_the_middle(scene: "Round", end: str) -> bool:
     """Of packets: each connection ends after some more bytes."""
     proxy = _proxy(scene, end)
-    proxy.cut_after(scene.rng.randrange(1, 20_000))
+    before = proxy.counts.ran_out
+    proxy.cut_after(scene.rng.randrange(1, 8_000))
     scene.let_go()
     time.sleep(_SILENCE_SECONDS)  # duration of the fault
     proxy.cut_no_more()
+    return proxy.counts.ran_out > before
 
 
-def _refused(scene: "Round", end: str) -> None:
+def _refused(scene: "Round", end: str) -> bool:
     proxy = _proxy(scene, end)
+    before = proxy.counts.refused
     proxy.refuse()
-    proxy.cut()
+    broken = proxy.cut()
     scene.let_go()
     time.sleep(_SILENCE_SECONDS)  # duration of the fault
     proxy.accept()
+    return broken > 0 or proxy.counts.refused > before
 
 
-def _answer_lost(scene: "Round", end: str) -> None:
+def _answer_lost(scene: "Round", end: str) -> bool:
     """The server executes what it gets, and no answer arrives."""
     proxy = _proxy(scene, end)
-    proxy.cut_clients()
+    broken = proxy.cut_clients()
     proxy.release()
+    return broken > 0
 
 
-def _sessions_killed(scene: "Round", end: str) -> None:
-    with contextlib.suppress(pymysql.MySQLError, OSError):  # the server is down just now
+def _sessions_killed(scene: "Round", end: str) -> bool:
+    try:
         _server(scene, end).kill_connections()
+    except (pymysql.MySQLError, OSError):  # the server is down just now
+        return False
+    return True
 
 
-def _copier_frozen(scene: "Round") -> None:
+def _copier_frozen(scene: "Round") -> bool:
+    if scene.ended:
+        return False
     with scene.ferry.frozen():
         scene.let_go()
         time.sleep(_SILENCE_SECONDS)  # duration of the fault
+    return True
 
 
-def _copier_replaced(scene: "Round") -> None:
+def _copier_replaced(scene: "Round") -> bool:
     """A second one takes over, and the first wakes: only possible where both find the state on the target."""
     if scene.ferry.arguments:
-        scene.kill_copier()
-        return
+        return False
     code = scene.keeper.replace(2 * _SILENCE_SECONDS)
     assert code != 0, "a copier whose successor has taken over ends with 0"
+    return code is not None
 
 
-def _spec_edited(scene: "Round") -> None:
+def _spec_edited(scene: "Round") -> bool:
     """While the copier is down."""
 
     def change(documents: list[dict[str, Any]]) -> None:
         spec = documents[0]["spec"]
         spec.setdefault("copy", {})["workers"] = scene.rng.randint(1, 8)
         spec.setdefault("verify", {})["mode"] = scene.rng.choice(("Final", "Continuous"))
-        spec["throttle"] = {"maxRowsPerSecond": scene.rng.choice((200, 2000))}
 
-    scene.kill_copier(lambda: scene.ferry.edit(change))
+    return scene.kill_copier(lambda: scene.ferry.edit(change))
 
 
 def _asked(verb: str, body: dict[str, object] | None, scene: "Round") -> bool:
@@ -216,7 +238,12 @@ def _on_source(scene: "Round", *statements: str) -> bool:
     owner = Server(scene.pair.family, front.host, front.port, USER, PASSWORD)
     texts = [statement.format(s=f"`{scene.schema}`") for statement in statements]
     ours = any(scene.schema in text for text in texts)
-    return people(owner if ours else scene.pair.source, *texts, over=scene.keeper.over.is_set)
+    end = time.monotonic() + _PATIENCE_SECONDS
+
+    def over() -> bool:
+        return scene.keeper.over.is_set() or time.monotonic() > end
+
+    return people(owner if ours else scene.pair.source, *texts, over=over)
 
 
 def _ddl(*statements: str) -> Happens:
@@ -288,24 +315,28 @@ def _at(end: str, happens: AtEnd) -> Happens:
     return lambda scene: happens(scene, end)
 
 
-_NETWORK, _RESTARTS, _DDLS, _OTHERS = "network faults", "server restarts", "DDLs", "others"
+_KILLS, _NETWORK, _RESTARTS, _TAILS = "kills", "network faults", "server restarts", "lost tails"
+_DDLS, _OTHERS = "DDLs", "others"
+COUNTED = (_KILLS, _NETWORK, _RESTARTS, _TAILS, _DDLS, _OTHERS)
 _NEW = f"{{s}}.{ASIDE}_new"
 _ALTER_ASIDE = f"ALTER TABLE {{s}}.{ASIDE}"
 
 _BY_PEOPLE: dict[str, tuple[str, float, Happens]] = {
     "paused": (_OTHERS, 0.6, _paused),
-    "throttled": (_OTHERS, 0.5, partial(_asked, "throttle", {"maxRowsPerSecond": 200})),
-    "verified": (_OTHERS, 0.5, partial(_asked, "verify", None)),
-    "binlog rotated": (_OTHERS, 0.5, _ddl("FLUSH BINARY LOGS")),
+    "throttled": (_OTHERS, 0.3, partial(_asked, "throttle", {"maxRowsPerSecond": 200})),
+    "verified": (_OTHERS, 0.4, partial(_asked, "verify", None)),
+    "binlog rotated": (_OTHERS, 0.4, _ddl("FLUSH BINARY LOGS")),
     "settings changed": (_OTHERS, 0.3, _settings),
     "checksums changed": (_OTHERS, 0.3, _ddl(*(f"SET GLOBAL binlog_checksum = {one}" for one in ("NONE", "CRC32")))),
-    "source read-only": (_OTHERS, 0.3, _read_only_for_a_moment),
-    "unselected created": (_DDLS, 0.7, _ddl(f"CREATE TABLE {_NEW} (id INT)", f"DROP TABLE {_NEW}")),
-    "unselected altered": (_DDLS, 0.7, _ddl(f"{_ALTER_ASIDE} ADD COLUMN c INT", f"{_ALTER_ASIDE} DROP COLUMN c")),
-    "index made": (_DDLS, 0.6, _ddl("ALTER TABLE {s}.bulk ADD INDEX tmp (n)", "ALTER TABLE {s}.bulk DROP INDEX tmp")),
-    "table rebuilt": (_DDLS, 0.5, _ddl("ALTER TABLE {s}.bulk FORCE")),
-    "table optimized": (_DDLS, 0.3, _ddl("OPTIMIZE TABLE {s}.bulk")),
+    "unselected created": (_DDLS, 1.0, _ddl(f"CREATE TABLE {_NEW} (id INT)", f"DROP TABLE {_NEW}")),
+    "unselected altered": (_DDLS, 1.0, _ddl(f"{_ALTER_ASIDE} ADD COLUMN c INT", f"{_ALTER_ASIDE} DROP COLUMN c")),
+    "index made": (_DDLS, 1.0, _ddl("ALTER TABLE {s}.bulk ADD INDEX tmp (n)", "ALTER TABLE {s}.bulk DROP INDEX tmp")),
+    "table rebuilt": (_DDLS, 1.0, _ddl("ALTER TABLE {s}.bulk FORCE")),
+    "table optimized": (_DDLS, 0.6, _ddl("OPTIMIZE TABLE {s}.bulk")),
 }
+
+_READ_ONLY = frozenset({Reason.SOURCE_READ_ONLY})
+"""If it starts at that moment."""
 
 FAULTS: dict[str, Fault] = dict(
     [
@@ -318,11 +349,12 @@ FAULTS: dict[str, Fault] = dict(
         *_both("restarted", _RESTARTS, _restarted, 0.5),
         *_both("hangs", _OTHERS, _hangs, 0.4),
         *_both("sessions killed", _OTHERS, _sessions_killed, 0.5),
-        ("copier killed", Fault("kills", "copier", lambda scene: scene.kill_copier(), 8.0)),
+        ("copier killed", Fault(_KILLS, "copier", lambda scene: scene.kill_copier(), 9.0)),
         ("copier terminated", Fault(_OTHERS, "copier", lambda scene: scene.end_copier(), 0.5)),
-        ("spec edited", Fault("kills", "copier", _spec_edited, 0.6)),
+        ("spec edited", Fault(_KILLS, "copier", _spec_edited, 0.6)),
         ("copier replaced", Fault(_OTHERS, "copier", _copier_replaced, 0.6)),
         ("copier frozen", Fault(_OTHERS, "copier", _copier_frozen, 0.5)),
+        ("source read-only", Fault(_OTHERS, "people", _read_only_for_a_moment, 0.3, _READ_ONLY)),
         *((name, Fault(counter, "people", happens, weight)) for name, (counter, weight, happens) in _BY_PEOPLE.items()),
     ]
 )
@@ -332,7 +364,7 @@ _CHANGED = frozenset({Reason.SCHEMA_CHANGED, Reason.TARGET_TABLE_DIFFERS})
 _LOST = frozenset({Reason.SOURCE_HISTORY_LOST, Reason.ROWS_DIFFER})
 
 ENDING: dict[str, Fault] = {
-    "source loses its tail": Fault("lost tails", "source", _loses_tail, 3.0, _LOST),
+    "source loses its tail": Fault(_TAILS, "source", _loses_tail, 5.0, _LOST),
     "table altered": Fault(_DDLS, "people", _ddl("ALTER TABLE {s}.bulk ADD COLUMN added INT"), reasons=_CHANGED),
     "table truncated": Fault(_DDLS, "people", _ddl("TRUNCATE TABLE {s}.aim"), reasons=_CHANGED),
     "table renamed": Fault(_DDLS, "people", _ddl("RENAME TABLE {s}.aim TO {s}.aside_aim"), reasons=_CHANGED),

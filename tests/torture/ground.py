@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import random
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Self
 from hack.servers import Family
 from tests.support.servers import Pair, ServerPool
 from tests.torture.plan import Plan, make_plan
-from tests.torture.round import Round
+from tests.torture.round import MayGoOn, Round, always
 
 _CHARSETS = ("utf8mb4", "latin1", "utf8mb4 COLLATE utf8mb4_bin")
 
@@ -32,18 +33,22 @@ class Ground:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def play(self, plan: Plan, counters: Counter[str]) -> None:
-        """Carry it out, and count what really happened. Raises Failed."""
+    def play(self, plan: Plan, counters: Counter[str], may_go_on: MayGoOn = always) -> None:
+        """Carry it out, and count what really happened; no fault once it ``may_go_on`` no longer. Raises Failed."""
+        began = time.monotonic()
         pair = self._ready(plan)
         schema = f"torture_{plan.seed}_{next(self._numbers)}"
         charset = random.Random(plan.seed).choice(_CHARSETS)
         pair.source.execute(f"CREATE DATABASE `{schema}` CHARACTER SET {charset}")
         with tempfile.TemporaryDirectory(prefix="torture-") as folder:
-            played = Round(plan, pair, schema, Path(folder), counters)
+            played = Round(plan, pair, schema, Path(folder), counters, may_go_on)
+            counters["ms of preparing"] += round(1000 * (time.monotonic() - began))
             try:
                 played.run()
             finally:
+                began = time.monotonic()
                 self._cleaned(played)
+                counters["ms of cleaning"] += round(1000 * (time.monotonic() - began))
 
     def _ready(self, plan: Plan) -> Pair:
         if self._pair is None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import pymysql
+
 from tests.faults.judge import counted, not_blocked_for_long
 from tests.support.compare import assert_equal_tables
 from tests.support.ferry_under_load import ASIDE
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 
 END_SECONDS = 480.0
 """From the last fault to the end of the run, on a machine that does more than this."""
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 0.5
+_SHOWN_LINES = 400
 
 
 class Failed(AssertionError):
@@ -34,15 +37,20 @@ def ends(scene: "Round") -> None:
     end = time.monotonic() + END_SECONDS
     while not scene.keeper.over.wait(_LOOK_SECONDS):
         scene.ask("throttle", {"maxRowsPerSecond": None})  # each start begins with that of its manifest
+        scene.not_paused(scene.ferry.status())
+        scene.application.check()
         if time.monotonic() > end:
             raise Failed("no end", f"within {END_SECONDS:g} s\n{_shown(scene)}")
 
 
 def judge(scene: "Round") -> None:
     """After its end."""
+    scene.counters["longest time without writes, ms"] = round(1000 * scene.clock.longest_block)
     if scene.keeper.code == 0:
         _success(scene)
         scene.counters["runs completed"] += 1
+        if scene.tail_lost:
+            scene.counters["runs completed after a lost tail"] += 1
     else:
         refused(scene)
 
@@ -61,7 +69,7 @@ def refused(scene: "Round") -> None:
     if scene.completed():
         raise Failed("a success that was none", _shown(scene))
     scene.counters["runs refused"] += 1
-    scene.counters[f"  {named[0]}"] += 1
+    scene.counters[f"runs refused: {named[0]}"] += 1
 
 
 def _success(scene: "Round") -> None:
@@ -104,4 +112,17 @@ def _shown(scene: "Round") -> str:
     gates = [
         f"  {one['type']}: {one['status']} {one['reason']}: {one['message']}" for one in status.get("conditions", ())
     ]
-    return "\n".join([f"stage {status.get('stage')}: {status.get('message')}", *gates, scene.ferry.tail(80)])
+    said = [f"stage {status.get('stage')}: {status.get('message')}", *gates]
+    return "\n".join([*said, *_sessions(scene), scene.ferry.tail(_SHOWN_LINES)])
+
+
+def _sessions(scene: "Round") -> list[str]:
+    """Of both servers, with what they wait for."""
+    found = []
+    for server in (scene.pair.source, scene.pair.target):
+        try:
+            rows = server.query("SHOW FULL PROCESSLIST") + server.query("XA RECOVER")
+        except (pymysql.MySQLError, OSError) as error:
+            rows = [(str(error),)]
+        found += [f"  {server}: {row}" for row in rows]
+    return found

@@ -36,14 +36,16 @@ class Keeper:
         self._stopping.set()
         self._thread.join()
 
-    def kill(self, signal_number: signal.Signals, down: float, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """End it now, and start it again after that many seconds."""
+    def kill(self, signal_number: signal.Signals, down: float, meanwhile: Callable[[], None] = lambda: None) -> bool:
+        """End it now, and start it again after that many seconds. False if it had ended by itself."""
         with self._process:
             self._not_before = time.monotonic() + down
             assert self._ferry.process is not None
-            self._ferry.process.send_signal(signal_number)
-            self._ferry.wait_end()
+            if running := self._ferry.process.poll() is None:
+                self._ferry.process.send_signal(signal_number)
+                self._ferry.wait_end()
             meanwhile()
+        return running
 
     def replace(self, seconds: float) -> int | None:
         """Another one takes over while this one is suspended, which wakes after that time. Gives its exit code then."""

@@ -5,11 +5,12 @@ A plan is plain data. It is printed when a round fails, read back to replay it, 
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from hack.servers import Family
-from tests.torture.faults import ALL, CUTOVER_HOLDS, ENDING, FAULTS, HOLDS
+from tests.torture.faults import ENDING, FAULTS, HOLDS_IN, Fault
 from tests.torture.tables import Shape, random_shapes
 from tests.torture.workload import KINDS
 
@@ -18,8 +19,13 @@ Flags = dict[str, str | int | bool]
 _ROW_IMAGES = ("FULL", "MINIMAL", "NOBLOB")
 STAGES = ("Copying", "Streaming", "ReadyForCutover", "CuttingOver", "Completed")
 """In their order."""
-_MOST_AT_ONCE = 3
+_ACTING = {"copier": 0.85, "source": 0.22, "target": 0.22, "source network": 0.5, "target network": 0.5, "people": 0.4}
+"""How often each does something in a step."""
 _ENDING_SHARE = 0.2
+_SHARES = {"Copying": 0.45, "Streaming": 0.2, "ReadyForCutover": 0.1, "CuttingOver": 0.25}
+"""How much of a round happens at each stage, if the run does not come further by itself."""
+_ANY_TIME_SHARE = 0.1
+"""Faults that wait for no stage: they meet starts."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Action:
 
     faults: tuple[str, ...]
     after: float
+    """Seconds until what happens to the copier, from the begin of the others."""
     hold: str = ""
     skip: int = 0
     """How many such statements pass before one is held back."""
@@ -79,45 +86,50 @@ class Plan:
 def make_plan(seed: int, family: Family) -> Plan:
     """The same for the same seed, on any machine."""
     rng = random.Random(f"{seed} {family}")
-    number = rng.randint(6, 12)
-    approve_at = rng.randint(number - 4, number)
-    actions = tuple(_action(rng, approved=at >= approve_at) for at in range(number))
+    number = rng.randint(14, 30)
+    stages = [stage for stage, share in _SHARES.items() for _ in range(max(1, round(number * share)))]
+    actions = tuple(_action(rng, stage) for stage in stages)
     return Plan(
         seed,
         family,
         random_shapes(rng, family),
-        bulk=rng.choice((500, 1500, 4000)),
-        threads=rng.randint(1, 4),
-        pause=rng.choice((0.002, 0.02, 0.06)),
+        bulk=rng.choice((1500, 4000, 8000)),
+        threads=rng.randint(1, 3),
+        pause=rng.choice((0.01, 0.03, 0.06)),
         kinds=tuple(kind for kind in KINDS if rng.random() < 0.8) or ("update",),
         actions=actions,
-        approve_at=approve_at,
+        approve_at=stages.index("CuttingOver"),
         flags=_flags(rng, family),
         spec=_spec(rng),
         options=rng.choice(((), (), ("--retry-for", "3s"))),
     )
 
 
-def _action(rng: random.Random, *, approved: bool) -> Action:
-    at_once = min(_MOST_AT_ONCE, 1 + int(rng.expovariate(1.2)))
-    names = list(ENDING if rng.random() < _ENDING_SHARE else FAULTS)
+def _action(rng: random.Random, stage: str) -> Action:
     chosen: dict[str, str] = {}  # who does it -> what: nobody does two things at once
-    for _ in range(at_once):
-        name = rng.choices(names, [ALL[one].weight for one in names])[0]
-        chosen.setdefault(ALL[name].actor, name)
-        names = list(FAULTS)
+    if rng.random() < _ENDING_SHARE:
+        name = _weighted(rng, ENDING)
+        chosen[ENDING[name].actor] = name
+    for actor, share in _ACTING.items():
+        if rng.random() < share:
+            chosen.setdefault(actor, _weighted(rng, {name: one for name, one in FAULTS.items() if one.actor == actor}))
+    if not chosen:
+        chosen["copier"] = "copier killed"
+    if stage != "CuttingOver" and rng.random() < _ANY_TIME_SHARE:
+        stage = ""
+    hold = rng.choice(("", *HOLDS_IN[stage]))
     return Action(
         tuple(chosen.values()),
-        after=rng.choice((0.0, rng.uniform(0, 1), rng.uniform(0, 3))),
-        hold=_hold(rng, approved=approved),
-        skip=rng.choice((0, 0, rng.randint(0, 20))),
-        stage=rng.choice(("", "", *STAGES[:3])),
-        down=rng.choice((0.0, rng.uniform(0, 2))),
+        after=rng.choice((0.0, rng.uniform(0, 2))),
+        hold=hold,
+        skip=0 if stage == "CuttingOver" else rng.choice((0, 0, rng.randint(0, 8))),
+        stage=stage,
+        down=rng.choice((0.0, 0.0, rng.uniform(0, 1))),
     )
 
 
-def _hold(rng: random.Random, *, approved: bool) -> str:
-    return rng.choice(("", *(name for name in HOLDS if approved or name not in CUTOVER_HOLDS)))
+def _weighted(rng: random.Random, faults: Mapping[str, Fault]) -> str:
+    return rng.choices(list(faults), [one.weight for one in faults.values()])[0]
 
 
 def _flags(rng: random.Random, family: Family) -> Flags:
@@ -144,11 +156,10 @@ def _flags(rng: random.Random, family: Family) -> Flags:
 
 def _spec(rng: random.Random) -> dict[str, Any]:
     spec: dict[str, Any] = {
+        "throttle": {"maxRowsPerSecond": rng.choice((50, 100, 200))},
         "copy": {"workers": rng.randint(1, 6), "chunkTargetBytes": rng.choice(("64Ki", "256Ki", "1Mi"))},
         "verify": {"mode": rng.choice(("Final", "Continuous")), "onMismatch": rng.choice(("Fail", "Repair"))},
     }
-    if rng.random() < 0.5:
-        spec["throttle"] = {"maxRowsPerSecond": rng.choice((300, 1000, 3000))}
     if rng.random() < 0.3:
         spec["checkpoint"] = {"store": "Target"}
     return spec
