@@ -182,13 +182,18 @@ class ClusterFerry(Namespace):
 
     # -- faults -----------------------------------------------------------------------------------------------------
 
-    def end_sessions(self) -> None:
-        """End those of Pods on the target, as an administrator does."""
-        pods = self.cluster.machine.network.pods.removesuffix("0/24")
-        found = "SELECT id FROM information_schema.processlist WHERE host LIKE %s"
-        for (session,) in self.pair.target.query(found, [f"{pods}%"]):
-            with contextlib.suppress(pymysql.err.OperationalError):  # it has just ended
-                self.pair.target.execute(f"KILL {session}")
+    def end_a_write(self) -> None:
+        """End a session of a Pod that waits for a row of ``aim`` on the target, as an administrator does."""
+        pods = f"{self.cluster.machine.network.pods.removesuffix('0/24')}%"
+        waiting = "SELECT id FROM information_schema.processlist WHERE host LIKE %s AND info LIKE %s"
+        with contextlib.closing(self.pair.target.connect(autocommit=False)) as holder, holder.cursor() as row:
+            row.execute(f"SELECT v FROM {SCHEMA}.aim WHERE id = 1 FOR UPDATE")
+            self.pair.source.execute(f"UPDATE {SCHEMA}.aim SET v = v + 1 WHERE id = 1")
+            found = [pods, f"%{SCHEMA}%aim%"]
+            self.wait_until(lambda: self.pair.target.query(waiting, found), "a session that waits for the row")
+            for (session,) in self.pair.target.query(waiting, found):
+                with contextlib.suppress(pymysql.err.OperationalError):  # it has just ended
+                    self.pair.target.execute(f"KILL {session}")
 
     @contextlib.contextmanager
     def another_copier(self) -> Iterator[None]:
