@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slice",
         default="all",
-        help="cells of the slow tests to run: all (default), commit (one slice, chosen by the commit), or 1/4 to 4/4",
+        help="cells of the slow tests to run: all (default), commit (one slice, chosen by the commit), or 1/6 to 6/6",
     )
     parser.addoption(
         "--build-kubernetes",

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-SLICES = 4
+SLICES = 6
 SLICES_OF_FAULTS = 10
 FAULTS = Path(__file__).resolve().parents[1] / "faults"
 COMPLETE_MOVES = Path(__file__).resolve().parents[1] / "e2e"
@@ -30,7 +30,7 @@ MODULES = {Path(__file__).resolve().parents[1] / folder for folder in ("hack", "
 
 @dataclass(frozen=True)
 class Slice:
-    """The slice ``number`` of ``of``, counted from 1. Written ``1/4``."""
+    """The slice ``number`` of ``of``, counted from 1. Written ``1/6``."""
 
     number: int
     of: int
@@ -48,7 +48,7 @@ class Slice:
         number, _, of = text.partition("/")
         chosen = cls(int(number), int(of))
         if not 1 <= chosen.number <= chosen.of:
-            raise ValueError(f"--slice {text}: there is no such slice; give all, commit, or one, for example 1/4")
+            raise ValueError(f"--slice {text}: there is no such slice; give all, commit, or one, for example 1/6")
         return chosen
 
     def __str__(self) -> str:
