@@ -32,7 +32,8 @@ _PATIENCE_SECONDS = 60.0
 _READ_SHARE = 0.7
 _READ_SECONDS = 5.0
 _DONE_BEFORE = (1050, 1051, 1060, 1061, 1091, 1146)  # a table, column or index is there already, or is gone
-_BUSY = (1205, 1213, 1412, 1684, 3024, 1290, 1836)  # locks, a definition in change, read-only
+_BUSY = (1205, 1213, 1412, 1684, 3024, 1290, 1836, 1062)
+"""Locks, a definition in change, read-only. An ALTER that writers go on beside may find a value twice for a moment."""
 _GONE = (0, 1053, 1317, 1927, 2003, 2006, 2013)
 
 Happens = Callable[["Round"], object]
