@@ -59,6 +59,7 @@ def test_pauses_one_direction_and_loses_nothing(proxy: Proxy, client: socket.soc
     proxy.pause(direction)
     client.sendall(b"hello")
     proxy.wait_stuck()
+    assert proxy.stuck == 1
     client.settimeout(0.2)
     with pytest.raises(TimeoutError):
         client.recv(10)
@@ -72,7 +73,7 @@ def test_pauses_one_direction_and_loses_nothing(proxy: Proxy, client: socket.soc
 def test_cuts_both_sides(proxy: Proxy, client: socket.socket) -> None:
     client.sendall(b"x")
     assert client.recv(1) == b"x"
-    proxy.cut()
+    assert proxy.cut() == 1
     assert is_closed(client, 60)
     client.close()
 
@@ -103,6 +104,7 @@ def test_cuts_after_so_many_bytes(proxy: Proxy, client: socket.socket) -> None:
             received += data
     assert b"123".startswith(received)
     assert proxy.counts.bytes[Direction.TO_SERVER] == 4
+    assert proxy.counts.ran_out == 1
     proxy.cut_no_more()
     with socket.create_connection((proxy.host, proxy.port), timeout=60) as uncut:
         uncut.sendall(b"12345")

@@ -1,14 +1,19 @@
 """A slice of `make torture`, with another seed for each commit; and the parts of it that need no server."""
 
 import random
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from hack.servers import Family
 from tests.support.servers import Pair
 from tests.support.slices import commit_number
+from tests.support.waits import wait_until
+from tests.torture import figures
 from tests.torture.__main__ import main
+from tests.torture.orphans import Orphans
 from tests.torture.plan import Plan, make_plan
 from tests.torture.shrink import shrink
 from tests.torture.tables import EXTRAS, ROW_FORMATS, Shape, kinds, may_be_partitioned
@@ -67,3 +72,27 @@ def test_a_failure_is_made_smaller() -> None:
 def test_a_failure_is_made_smaller_only_as_long_as_there_is_time() -> None:
     plan = make_plan(7, Family.MYSQL)
     assert shrink(plan, lambda _: True, lambda: False) == plan
+
+
+def test_counts_add_up_over_runs(tmp_path: Path) -> None:
+    path = tmp_path / "counts.json"
+    blocked = "longest time without writes, ms"
+    figures.add(path, Family.MYSQL, Counter({"kills": 2, blocked: 900}))
+    figures.add(path, Family.MYSQL, Counter({"kills": 3, blocked: 400}))
+    figures.add(path, Family.MARIADB, Counter({"kills": 1}))
+    total = figures.read(path, path)
+    assert total == {Family.MYSQL: Counter({"kills": 10, blocked: 900}), Family.MARIADB: Counter({"kills": 2})}
+
+
+def test_forgotten_xa_transactions_are_decided_and_others_are_not(pair: Pair, schema: str) -> None:
+    pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY)")
+    forgotten, known = (f"X'{name.encode().hex()}',X'5c27',7" for name in (f"{schema} 1", f"{schema} 2"))
+    for number, xid in enumerate((forgotten, known)):
+        insert = f"INSERT INTO `{schema}`.t VALUES ({number})"
+        pair.source.execute(f"XA START {xid}", insert, f"XA END {xid}", f"XA PREPARE {xid}")
+    orphans = Orphans(pair.source, lambda: {known})
+    orphans.start()
+    wait_until(lambda: orphans.decided == 1, "the forgotten one is rolled back")
+    orphans.stop()
+    pair.source.decide_xa(f"XA COMMIT {known}")
+    assert pair.source.query(f"SELECT id FROM `{schema}`.t") == [(1,)]
