@@ -23,6 +23,7 @@ _DROPPED = {"COMPRESSED"}
 _EXPRESSED = {"tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob"}
 """Types whose DEFAULT MySQL takes as an expression only."""
 _MOMENTS = {"timestamp", "datetime"}
+_NOW = {"CURRENT_TIMESTAMP", "NOW", "LOCALTIMESTAMP", "LOCALTIME"}
 _OF_SEQUENCES = {"NEXTVAL", "LASTVAL", "SETVAL"}
 
 Edit = tuple[int, int, str]
@@ -130,6 +131,7 @@ def _column(text: str, tokens: Sequence[Token], column: Column, target: ServerVe
     edits += _attributes(tokens, behind, target)
     if target.flavor is Flavor.MYSQL:
         edits += _defaults(tokens, behind, column)
+        edits += _on_update(tokens, behind, column)
     made = _edited(text, edits)
     if column.data_type == "json" and not column.generated:
         made += f" CHECK (json_valid({tokens[0].raw}))"
@@ -156,7 +158,9 @@ def _attributes(tokens: Sequence[Token], behind: int, target: ServerVersion) -> 
 
 
 def _defaults(tokens: Sequence[Token], behind: int, column: Column) -> Iterator[Edit]:
-    """Parentheses around what MySQL takes as an expression only."""
+    """Parentheses around what MySQL takes as an expression only: another column, a function, a DEFAULT of a TEXT, and
+    a moment with fewer digits than its column.
+    """
     kind = column.data_type
     outside = {token.start for token in _outside(tokens)}
     for at in range(behind, len(tokens) - 1):
@@ -169,11 +173,38 @@ def _defaults(tokens: Sequence[Token], behind: int, column: Column) -> Iterator[
                 f"the column {column.name} takes its DEFAULT from a sequence, which MySQL lacks: drop that DEFAULT on "
                 "the source, or create the table on the target yourself"
             )
-        now = value.word in ("CURRENT_TIMESTAMP", "NOW", "LOCALTIMESTAMP", "LOCALTIME")
-        function = value.word and end > at + 2 and not (now and kind in _MOMENTS)
+        if value.word in _NOW and kind in _MOMENTS:
+            lacks = _digits(tokens[at + 2 : end]) < _digits(tokens[2:behind])
+            yield value.start, last.end, f"({_now(tokens[at + 2 : end])})" if lacks else _now(tokens[2:behind])
+            continue
+        function = value.word and end > at + 2
         literal = value.kind == "string" and kind in _EXPRESSED
-        if function or literal:
+        if function or literal or value.kind == "name":
             yield value.start, last.end, f"({_text(tokens, at + 1, last)})"
+
+
+def _on_update(tokens: Sequence[Token], behind: int, column: Column) -> Iterator[Edit]:
+    """MySQL demands the column's precision. MariaDB cuts further digits off, and fills missing ones with zeros."""
+    outside = {token.start for token in _outside(tokens)}
+    for at in range(behind, len(tokens) - 2):
+        if tokens[at].word != "ON" or tokens[at + 1].word != "UPDATE" or tokens[at].start not in outside:
+            continue
+        end = _after_parentheses(tokens, at + 3)
+        if _digits(tokens[at + 3 : end]) < _digits(tokens[2:behind]):
+            raise NoCounterpartError(
+                f"the column {column.name} has ON UPDATE with fewer digits of a second than its type, which MySQL "
+                "lacks: give both the same number on the source, or create the table on the target yourself"
+            )
+        yield tokens[at + 2].start, tokens[end - 1].end, _now(tokens[2:behind])
+
+
+def _digits(parentheses: Sequence[Token]) -> int:
+    """Of ``(6)`` or ``()``."""
+    return next((int(token.text) for token in parentheses if token.word.isdigit()), 0)
+
+
+def _now(parentheses: Sequence[Token]) -> str:
+    return f"current_timestamp({_digits(parentheses) or ''})"
 
 
 def _text(tokens: Sequence[Token], at: int, last: Token) -> str:

@@ -32,6 +32,7 @@ _FROM = {
     "inet4": "varchar",
     "geomcollection": "geometrycollection",
 }
+_LENGTHS = {"uuid": 36, "inet6": 39, "inet4": 15}
 _SHOWN = 5
 
 
@@ -59,8 +60,12 @@ def assert_same_across(
 
 def _outline(side: _Side) -> set[tuple[object, ...]]:
     columns = side.query(
-        "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, IS_NULLABLE, EXTRA LIKE '%%auto_increment%%', "
-        "EXTRA LIKE '%%invisible%%' FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+        "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, "
+        "IF(DATA_TYPE IN ('char', 'varchar'), CHARACTER_MAXIMUM_LENGTH, NULL), IS_NULLABLE, "
+        "IF(DATA_TYPE IN ('binary', 'varbinary', 'bit'), COLUMN_TYPE, NULL), COLUMN_TYPE LIKE '%%unsigned%%', "
+        "IF(DATA_TYPE = 'decimal', CONCAT(NUMERIC_PRECISION, ',', NUMERIC_SCALE), DATETIME_PRECISION), "
+        "EXTRA LIKE '%%auto_increment%%', EXTRA LIKE '%%invisible%%' "
+        "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
         (side.schema, side.name),
     )
     indexes = side.query(
@@ -72,8 +77,14 @@ def _outline(side: _Side) -> set[tuple[object, ...]]:
     renamed = {"utf8": "utf8mb3"}
     return {
         *(
-            (name, _FROM.get(kind, kind), charsets.get(kind, renamed.get(charset, charset)), *rest)
-            for name, kind, charset, *rest in columns
+            (
+                name,
+                _FROM.get(kind, kind),
+                charsets.get(kind, renamed.get(charset, charset)),
+                _LENGTHS.get(kind, n),
+                *rest,
+            )
+            for name, kind, charset, n, *rest in columns
         ),
         *indexes,
     }

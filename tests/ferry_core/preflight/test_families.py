@@ -52,6 +52,46 @@ def test_what_has_no_counterpart_is_named(ends: Ends, schema: str) -> None:
     assert "the column v" in text
 
 
+def test_defaults_that_only_mariadb_takes_bare(mysql_pair: Pair, mariadb_pair: Pair, schema: str) -> None:
+    mariadb_pair.source.execute(
+        f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, a INT DEFAULT id, b DATETIME(6) DEFAULT current_timestamp(), "
+        "c TIMESTAMP(2) NOT NULL DEFAULT current_timestamp(4) ON UPDATE current_timestamp(6), "
+        "d VARCHAR(40) DEFAULT (CONCAT(a, '-', id)))"
+    )
+    results = check(mariadb_pair.source, mysql_pair.target, schema)
+    assert not told(results)
+    assert [one.status for one in results if one.name == "definitions tried"] == [Status.PASSED]
+
+
+NARROWER = {
+    "a shorter text": ("s VARCHAR(20)", "s VARCHAR(19)"),
+    "an unsigned number": ("s INT", "s INT UNSIGNED"),
+    "a smaller number": ("s BIGINT", "s INT"),
+    "fewer digits": ("s DECIMAL(9, 3)", "s DECIMAL(9, 2)"),
+    "fewer digits of a second": ("s DATETIME(6)", "s DATETIME(3)"),
+    "no NULL": ("s INT NULL", "s INT NOT NULL"),
+    "a member less": ("s ENUM('a', 'b')", "s ENUM('a')"),
+    "a narrower character set": ("s VARCHAR(9) CHARACTER SET utf8mb4", "s VARCHAR(9) CHARACTER SET latin1"),
+}
+
+
+def test_tables_made_by_hand_that_cannot_hold_the_values(ends: Ends, schema: str) -> None:
+    source, target = ends
+    tables = {f"t{at}": kinds for at, kinds in enumerate(NARROWER.values())}
+    target.execute(f"CREATE DATABASE `{schema}`")
+    for name, (here, there) in tables.items():
+        source.execute(f"CREATE TABLE `{schema}`.{name} (id INT PRIMARY KEY, {here})")
+        target.execute(f"CREATE TABLE `{schema}`.{name} (id INT PRIMARY KEY, {there})")
+    try:
+        failed = [one for one in check(source, target, schema) if one.status is Status.FAILED]
+    finally:
+        target.drop_schemas(schema)
+    told_of = [name for name in tables if any(f"{schema}.{name} differs" in one.message for one in failed)]
+    assert told_of == list(tables)
+    assert {one.reason.value for one in failed} == {"TargetTableDiffers"}
+    assert all("the column s " in one.message for one in failed)
+
+
 def test_a_table_made_by_hand(ends: Ends, schema: str) -> None:
     """Taken if it holds the values: other DEFAULTs and collations outside of keys do not matter."""
     source, target = ends
