@@ -1,6 +1,7 @@
 """A move to the other family: every type that both have, writers, a kill, a cutover.
 
-The directions take turns in ``make test``, by the commit (tests/support/slices.py); ``tests/versions`` has other releases.
+The directions take turns in ``make test``, by the commit (tests/support/slices.py). ``tests/versions`` has other
+releases.
 """
 
 from pathlib import Path

@@ -21,7 +21,8 @@ def move_across(pair: Pair, folder: Path, schema: str = "across") -> None:
         pair.source.execute(all_types.ddl(pair.family, schema, name, left_out))
         pair.source.execute(*all_types.rows(pair.family, schema, name, shift=shift, left_out=left_out))
     pair.source.execute(
-        f"CREATE TABLE {schema}.by_name (k VARCHAR(9) CHARACTER SET utf8mb3, n DOUBLE, v INT, PRIMARY KEY (k, n))",
+        f"CREATE TABLE {schema}.by_name (k VARCHAR(9) CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci, "
+        "n DOUBLE, v INT, PRIMARY KEY (k, n))",
         f"INSERT INTO {schema}.by_name VALUES ('a', 1.5, 1), ('é', 1e20, 2), ('', 0, 3), ('b', -1e-7, 4)",
         f"CREATE TABLE {schema}.counted (id INT AUTO_INCREMENT PRIMARY KEY, v INT)",
         f"INSERT INTO {schema}.counted (v) VALUES (1), (2), (3)",
