@@ -2,17 +2,17 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from hack.families import Family
-from hack.installing import cache_folder, locked
+from hack.installing import cache_folder
 from hack.servers import Instance
 from tests.conftest import ServerFactory
 from tests.e2e.test_faults import fill, finish, write
 from tests.support.ferry_cli import FerryCli
+from tests.support.mariadb_plugins import mariadb_plugin
 from tests.support.servers import Pair, Server
 from tests.support.waits import wait_until
 
@@ -20,22 +20,6 @@ pytestmark = pytest.mark.slow
 
 AGAIN = "resuming from the checkpoint"
 KEY_PLUGIN = "file_key_management.so"
-
-
-def mariadb_plugin() -> Path:
-    """From the full server package, which is not installed; skips the test if it is not available."""
-    installed, kept = Path("/usr/lib/mysql/plugin") / KEY_PLUGIN, cache_folder() / "mariadb-plugins"
-    if installed.exists():
-        return installed
-    found = kept / "usr/lib/mysql/plugin" / KEY_PLUGIN
-    with locked("mariadb-plugins"):
-        if not found.exists():
-            kept.mkdir(exist_ok=True)
-            script = "apt-get download mariadb-server && dpkg -x mariadb-server_*.deb . && rm mariadb-server_*.deb"
-            done = subprocess.run(["sh", "-c", script], cwd=kept, capture_output=True, text=True, check=False)
-            if done.returncode:
-                pytest.skip(f"no {KEY_PLUGIN}: {done.stderr}")
-    return found
 
 
 def encrypt_mysql(instance: Instance) -> None:
@@ -56,7 +40,7 @@ def encrypt_mysql(instance: Instance) -> None:
 def encrypt_mariadb(instance: Instance) -> None:
     plugins, keys = instance.folder / "plugins", instance.folder / "keys"
     plugins.mkdir()
-    shutil.copy(mariadb_plugin(), plugins)
+    shutil.copy(mariadb_plugin(KEY_PLUGIN), plugins)
     keys.write_text(f"1;{'ab' * 16}\n")
     instance.flags |= {
         "plugin_dir": str(plugins),
