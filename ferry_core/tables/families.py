@@ -189,7 +189,10 @@ def key_problems(
         if column.charset == "gb18030":
             continue  # refused for every column (``of_the_same_values``)
         if column.generated:
-            yield f"the column {column.name} is in a UNIQUE index or foreign key, and the target computes it"
+            yield (
+                f"the column {column.name} is in a UNIQUE index or foreign key, and the target computes it: make it a "
+                "plain column on the source, or drop the index"
+            )
         elif column.data_type in AS_TEXT and name in keys:
             yield (
                 f"the column {column.name} is the key, and the order of {column.data_type} is not that of its text: "
