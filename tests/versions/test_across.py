@@ -16,7 +16,15 @@ from tests.versions.matrix import ACROSS
 
 NUMBERS = 20_000
 PROVEN = (("mysql-9.7", "mariadb-11.8"), ("mysql-8.0.33", "mariadb-10.11"))
-UNICODE = [f"utf8mb4_{kind}" for kind in ("bin", "general_ci", "unicode_ci", "unicode_520_ci")]
+UNICODE = [
+    *(
+        f"{charset}_{kind}"
+        for charset in ("utf8mb4", "utf8mb3", "ucs2", "utf16", "utf32")
+        for kind in ("bin", "general_ci", "unicode_ci", "unicode_520_ci")
+    ),
+    "utf16le_bin",
+    "utf16le_general_ci",
+]
 
 
 @pytest.mark.parametrize("versions", ACROSS, ids=" to ".join, indirect=True)
