@@ -83,6 +83,7 @@ STOP_SECONDS = 10.0
 STOPPING_WRITES = "stopping writes"
 STREAMED = "streamed to the end"
 """The step after which no change is to come."""
+VERIFIED = "verified"
 
 T = TypeVar("T")
 
@@ -109,8 +110,10 @@ class CutoverAttempt:
     corrector: LeaseCorrector
     stopped: Callable[[], None]
     deadline_seconds: float
-    connected: Callable[[], AbstractContextManager[object]] = nullcontext
-    """Entered before writes are stopped, so that writers do not wait for the sessions of ``prove`` to open."""
+    connected: Callable[[Session], AbstractContextManager[object]] = nullcontext
+    """Entered before writes are stopped, so that writers do not wait for the sessions of ``prove`` to open. Called with
+    the attempt's session on the source, which ``prove`` and ``streamed`` may use.
+    """
     streamed: Callable[[], None] = lambda: None
     """Called when the stream has read everything up to its last look; raises what it must not have read."""
     confirm: Callable[[], None] = lambda: None
@@ -307,7 +310,7 @@ class CutoverAttempt:
         self._doing = doing
 
     def _drain(self, deadline: float) -> int:
-        with self.control() as control, self._written(control) as written, self.connected():
+        with self.control() as control, self._written(control) as written, self.connected(control):
             self.confirm()
             if self.primary is not None:
                 self.primary.refuse_apart(control, written)
@@ -329,7 +332,7 @@ class CutoverAttempt:
             differing = self.prove(deadline, self._recording.check)
             if differing:
                 raise AttemptFailed(Reason.ROWS_DIFFER, differing)
-            self.reached("verified")
+            self.reached(VERIFIED)
             self._step("looking for late changes")
             self._stream_to_end(control, written, deadline)
             self.streamed()

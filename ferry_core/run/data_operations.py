@@ -13,7 +13,7 @@ from ferry_core.binlog.sink import StreamMark
 from ferry_core.changes.whole_tables import too_slow
 from ferry_core.checkpoint.state import ObjectsState
 from ferry_core.consistency.table_start import empty_tables, make_readable
-from ferry_core.cutover.attempt import STREAMED, CutoverAttempt
+from ferry_core.cutover.attempt import STREAMED, VERIFIED, CutoverAttempt
 from ferry_core.cutover.outcome import AttemptOutcome
 from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.cutover.window import refuse_outside
@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STOPPING_SESSIONS = 3
+"""Of an attempt on the source until writes are stopped, besides its session for short statements: that of the mutex,
+the one that stops writes and the one that ends it.
+"""
 EMPTIED_AT_ONCE = 50
 """Number of tables after which the lease records that they are emptied."""
 
@@ -252,8 +256,11 @@ class DataOperations:
         raise_early(self._connections, context.tables, self._fence, check_cancelled)
         whole = self._engine.whole_tables.attempt()
 
+        rows = self._engine.flow.reader.rows
+
         def reached(step: str) -> None:
             timings.reached(step)
+            rows.leave(2 if step == VERIFIED else 1)  # the mutex; then a look at what is stopped, too
             if step == STREAMED:
                 whole.copy_at_once()
 
@@ -278,9 +285,11 @@ class DataOperations:
             replicated=self._parts.replicated,
             primary=primary_of(context),
         )
+        rows.leave(STOPPING_SESSIONS)
         try:
             outcome = cutover.run()
         finally:
+            rows.leave(0)
             whole.over()
             timings.log(number)
             self._used_lock = cutover.lock

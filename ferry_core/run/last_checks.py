@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from ferry_core.mysql.session import Session
 from ferry_core.run.new_tables import NewTables
 from ferry_core.run.objects import TargetObjects
 from ferry_core.run.parts import Parts
 from ferry_core.schema.counters import raise_counters
 from ferry_core.schema.sequences import raise_sequences
-
-if TYPE_CHECKING:
-    from ferry_core.mysql.session import Session
 
 
 class LastChecks:
@@ -24,10 +21,9 @@ class LastChecks:
         self._sessions: tuple[Session, Session]
 
     @contextmanager
-    def connected(self) -> Iterator[None]:
-        """Open the sessions of ``prove``."""
-        connections = self._parts.context.connections
-        with connections.source_control() as source, connections.target() as target:
+    def connected(self, source: Session) -> Iterator[None]:
+        """Open the sessions of ``prove``, besides the attempt's on the source."""
+        with self._parts.context.connections.target() as target:
             self._sessions = source, target
             if self._parts.verifier is not None:
                 self._parts.verifier.connect()

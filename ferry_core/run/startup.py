@@ -25,7 +25,6 @@ from ferry_core.errors import DataError, RetriableError, Terminated
 from ferry_core.intent.cutover_request import CutoverRequest
 from ferry_core.intent.intent import Intent
 from ferry_core.moves.move_set import MoveSet
-from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptSeries, CaughtUp
@@ -60,6 +59,7 @@ from ferry_core.workers.connections import Connections
 from ferry_core.workers.engine import Engine, Shared
 from ferry_core.workers.events import EngineEvents
 from ferry_core.workers.flow import Flow
+from ferry_core.workers.source_sessions import SourceSessions, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -338,10 +338,12 @@ class RunStartup:
     def _started(self, begun: _Start, series: AttemptSeries, opened: ExitStack) -> Started:
         """Make the threads and what they share. None runs yet."""
         context, fence, _, state, _, moves = begun
-        verifier = Verifier(moves, self._source_for, self._connections.target) if self._verifies else None
+        connect = partial(reading, self._connections.source, begun.visibility)
+        rows = SourceSessions(connect, lambda: self._intent.now.workers)
+        verifier = Verifier(moves, rows, self._connections.target) if self._verifies else None
         if verifier is not None:
             opened.callback(verifier.close)
-        engine = self._engine(begun, verifier)
+        engine = self._engine(begun, verifier, rows)
         checkpoints = Checkpoints(
             Stored(context.store, fence.epoch, marks_of(context, fence)),
             state,
@@ -363,7 +365,7 @@ class RunStartup:
             CaughtUp(self._intent.now.directive.cutover.max_lag),
         )
 
-    def _engine(self, begun: _Start, verifier: Verifier | None) -> Engine:
+    def _engine(self, begun: _Start, verifier: Verifier | None, rows: SourceSessions) -> Engine:
         context, fence, visibility, state, altered, moves = begun
         reporter = self._reporter
         start = stored_mark(state, context.flavor, self._last_read())
@@ -390,7 +392,7 @@ class RunStartup:
             chunk_retried=reporter.chunk_retried,
         )
         return Engine(
-            Flow.of(connections, visibility, fence),
+            Flow.of(connections, visibility, fence, rows),
             Shared(moves, buffer, chunks, streamer),
             self._throttle,
             lambda: self._throttle.workers(self._intent.now.workers),
@@ -407,6 +409,3 @@ class RunStartup:
     @property
     def _verifies(self) -> bool:
         return self._ferry.spec.verify.mode is not VerifyMode.NONE
-
-    def _source_for(self, purpose: Purpose) -> Session:
-        return self._connections.source(text=purpose is Purpose.SOURCE_TEXT)

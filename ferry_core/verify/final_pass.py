@@ -97,7 +97,7 @@ class FinalPass:
         return self._result
 
     def _work(self, cancelled: Cancellation, failed: threading.Event, progress: Progress) -> None:
-        with ReadSessions(self._connect_source, self._connect_target) as sessions:
+        with ReadSessions(self._connect_source, self._connect_target, bulk=True) as sessions:
 
             def find_bound(table: Table, lo: KeyLiterals | None, rows: int) -> KeyLiterals | None:
                 return sessions.retrying(lambda: next_bound(sessions.source(table), table, lo, rows), cancelled)
@@ -135,12 +135,13 @@ class FinalPass:
         self, sessions: ReadSessions, cursor: Cursor, chunk: KeyRange, cancelled: Cancellation
     ) -> ChunkResult:
         table = cursor.move.table
-        started = time.monotonic()
-        compared = sessions.retrying(
-            lambda: compare_chunk(table, chunk, sessions.source(table), sessions.target, CANDIDATES_PER_TABLE),
-            cancelled,
-        )
-        took = time.monotonic() - started
+
+        def compare() -> tuple[ChunkResult, float]:
+            ends = sessions.source(table), sessions.target
+            started = time.monotonic()  # a wait for a session says nothing of the chunk's size
+            return compare_chunk(table, chunk, *ends, CANDIDATES_PER_TABLE), time.monotonic() - started
+
+        compared, took = sessions.retrying(compare, cancelled)
         cursor.took(took)
         cursor.move.compare_seconds = took if table.whole else 0.0
         return compared

@@ -26,6 +26,7 @@ from ferry_core.cancellation import Cancellation
 from ferry_core.errors import KeyUnusable, RetriableError
 from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
+from ferry_core.rows.session_pair import Lender
 from ferry_core.tables.table import ALL_ROWS, ALL_ROWS_RAW, KeyLiterals, Table
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.final_pass import ROWS_PER_CHUNK, FinalPass, Found, Progress, Settle
@@ -347,6 +348,8 @@ class Verifier:
         """Open sessions for ``prove_all``, which others then need not wait for. They are kept for the next attempt."""
         for pair in self._pairs()[1:]:
             pair.connect()
+        if isinstance(self._connect_source, Lender):
+            self._connect_source.warm(self._workers)
 
     def _pairs(self) -> list[ReadSessions]:
         self._extra = self._extra or [self._sessions() for _ in range(self._workers - 1)]

@@ -73,6 +73,7 @@ class Engine:
         self.moves, self.buffer, self.chunks, self.streamer = shared
         self.whole_tables = WholeTables(self.buffer)
         self.flow = flow
+        self._rows = flow.reader.rows
         self._fence = flow.writer.fence
         self._throttle = throttle
         self._workers_wanted = workers_wanted
@@ -150,6 +151,7 @@ class Engine:
     def _watch_lease(self) -> None:
         """Detect a newer run also if this run has nothing to write."""
         while not self.ending.wait(LEASE_LOOK_SECONDS):
+            self._rows.close_idle()
             try:
                 self._fence.read()
             except RetriableError as error:
@@ -186,6 +188,7 @@ class Engine:
         """End all threads: steps get ``grace_seconds`` to commit, then their statements are killed."""
         self._stopped = True
         self.ending.cancel()
+        self._rows.close()
         self.buffer.close()
         self.streamer.stop()
         self._join(self._threads, grace_seconds)
@@ -196,6 +199,7 @@ class Engine:
     def stop_writing(self) -> None:
         """After the cutover: only the streamer continues, to see writes that the source still accepts."""
         self.ending.cancel()
+        self._rows.close()
         self._join([thread for thread in self._threads if thread.name != STREAMER], 1.5)
 
     def _join(self, threads: Sequence[threading.Thread], grace_seconds: float) -> None:
@@ -292,6 +296,7 @@ class Engine:
 
     def _copy_chunks(self, number: int) -> None:
         pair = self._pair()
+        pair.bulk = True
         with self._pairs_lock:
             self._copying.append(pair)
         while not self._may_leave(number):

@@ -7,25 +7,21 @@ in the other direction, and between families. Made by the run, for each engine.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.mysql.session import Session
 from ferry_core.workers.connections import Connections
-
-
-class OpenRows(Protocol):
-    """Opens a session that renders rows; ``text`` is for tables with a row filter."""
-
-    def __call__(self, *, text: bool = False) -> Session: ...
+from ferry_core.workers.source_sessions import SourceSessions
 
 
 @dataclass(frozen=True)
 class Reader:
     """The end that rows and events come from."""
 
-    rows: OpenRows
+    rows: SourceSessions
+    """Those that render rows."""
     control: Callable[[], Session]
     hurried_control: Callable[[], Session]
     visibility: Visibility
@@ -48,11 +44,11 @@ class Flow(NamedTuple):
     abort: Callable[[], None]
 
     @classmethod
-    def of(cls, connections: Connections, visibility: Visibility, fence: Fence) -> "Flow":
+    def of(cls, connections: Connections, visibility: Visibility, fence: Fence, rows: SourceSessions) -> "Flow":
         """From the source to the target."""
         return cls(
             Reader(
-                connections.source,
+                rows,
                 connections.source_control,
                 lambda: connections.source_control(HURRIED_SECONDS),
                 visibility,

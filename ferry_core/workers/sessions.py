@@ -1,4 +1,4 @@
-"""The sessions of one thread that moves rows: one or two on the source, one on the target, opened on demand.
+"""The sessions of one thread that moves rows: one on the source, borrowed for a step, and one on the target.
 
 Used by the copy workers and by the flusher's batches. ``workers.step`` decides when to replace them.
 """
@@ -13,10 +13,8 @@ from ferry_core.rows.whole import Pacing, WholeCopier
 from ferry_core.tables.table import Table
 from ferry_core.workers.flow import Flow
 
-LOCK_SECONDS = 1
-"""How long a read that locks rows waits for one. All rows that it has read before stay locked meanwhile."""
 IDLE_SECONDS = 40.0
-"""Sessions idle for longer are replaced before a step, because the target closes its own after 60 s
+"""A session on the target that was idle for longer is replaced before a step, because the target closes it after 60 s
 (``mysql.session``).
 """
 
@@ -26,7 +24,7 @@ class CopySessions(SessionPair):
 
     def __init__(self, flow: Flow, pacing: Pacing | None = None) -> None:
         """``pacing`` acts within the copy of a whole table."""
-        super().__init__(self._reading, self._enrolled)
+        super().__init__(flow.reader.rows, self._enrolled)
         self._flow = flow
         self._fence = flow.writer.fence
         self._copiers: dict[Session, RowCopier] = {}
@@ -37,12 +35,6 @@ class CopySessions(SessionPair):
         self.conflicted = False
         """Whether a step met a lock conflict. The caller resets it before the step."""
         self.busy = False
-
-    def _reading(self, text: bool) -> Session:
-        session = self._flow.reader.rows(text=text)
-        if self._lock_clause:
-            session.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
-        return session
 
     def _enrolled(self) -> Session:
         session = self._flow.writer.rows()
@@ -60,6 +52,7 @@ class CopySessions(SessionPair):
             return self._whole
         source = self.source(table)
         if source not in self._copiers:
+            self._copiers = {session: copier for session, copier in self._copiers.items() if not session.closed}
             self._copiers[source] = RowCopier(source, self.target, self._fence, self._lock_clause)
         return self._copiers[source]
 
@@ -81,8 +74,10 @@ class CopySessions(SessionPair):
 
     def interrupt(self, source_control: Session, target_control: Session) -> None:
         """Kill running statements, from another thread; the step gets Interrupted."""
-        for session in list(self._sources.values()):
-            kill(source_control, session.connection_id, query_only=True)
+        with self._lending:
+            if self._borrowed is not None:
+                self._broken = True
+                kill(source_control, self._borrowed.connection_id, query_only=True)
         target = self._target
         if target is not None:
             kill(target_control, target.connection_id, query_only=True)

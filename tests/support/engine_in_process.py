@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,6 +44,7 @@ from ferry_core.workers.connections import Connections
 from ferry_core.workers.engine import Engine, Shared
 from ferry_core.workers.events import EngineEvents
 from ferry_core.workers.flow import Flow
+from ferry_core.workers.source_sessions import SourceSessions, reading
 from tests.support.compare import assert_equal_tables
 from tests.support.servers import Pair
 from tests.support.waits import PATIENCE_SECONDS, Background, wait_until
@@ -177,8 +179,10 @@ class EngineInProcess:
             self.start,
         )
         events = EngineEvents(self._chunk, lambda _table, _result: None, self.flushes.append, self.errors.append)
+        # Tests stall steps, which keep their sessions meanwhile.
+        rows = SourceSessions(partial(reading, self.connections.source, self.visibility), lambda: 16)
         self.engine = Engine(
-            Flow.of(self.connections, self.visibility, self.fence),
+            Flow.of(self.connections, self.visibility, self.fence, rows),
             Shared(self.moves, self.buffer, self.chunks, self.streamer),
             self.throttle,
             lambda: self.throttle.workers(self.intent.now.workers),

@@ -1,0 +1,200 @@
+"""The sessions on the source that read rows, shared by all threads that copy, write changed keys, or compare.
+
+A thread borrows one for a step: the read of a chunk and its write, a batch of changed keys, a wait for visibility (R1),
+a comparison. So the source has ``copy.workers`` + 1 of them at most, however many threads there are. They are opened
+when they are needed and closed when they are idle.
+
+Who has waited longest is first. Steps that read many rows get ``copy.workers`` sessions at most: a table that is copied
+whole may take hours, and changed keys must not wait for that. No step waits for a session while it holds one.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ferry_core.consistency.visibility import Visibility
+from ferry_core.errors import ConnectionLost, ServerRole, Terminated
+from ferry_core.mysql.session import Purpose, Session
+from ferry_core.reasons import Reason
+from ferry_core.rows.session_pair import Lender, Need
+
+LOCK_SECONDS = 1
+"""How long a read that locks rows waits for one. All rows that it has read before stay locked meanwhile."""
+IDLE_SECONDS = 40.0
+"""Until an idle session is closed."""
+LOOK_SECONDS = 0.1
+"""How often a wait looks whether it is given up."""
+
+
+class SourceSessions(Lender):
+    """``connect`` opens a session for tables without a row filter; ``workers`` is the current ``copy.workers``."""
+
+    def __init__(self, connect: Callable[[], Session], workers: Callable[[], int]) -> None:
+        self._connect = connect
+        self._workers = workers
+        self._changed = threading.Condition()
+        self._waiting: deque[Need] = deque()
+        self._lent: list[Need] = []
+        self._free: list[tuple[float, Session]] = []
+        self._needs: dict[Session, Need] = {}
+        """Of the sessions that are lent."""
+        self._settings: dict[Session, tuple[bool, bool]] = {}
+        """Text and quiet, of all that are open."""
+        self._last: dict[int, Session] = {}
+        """By thread: it gets the same one again if it is free, because it has prepared statements for it."""
+        self._left = 0
+        self._closed = False
+
+    @property
+    def _most(self) -> int:
+        return max(1, self._workers() + 1 - self._left)
+
+    def leave(self, count: int) -> None:
+        """From now on this many fewer are open: a cutover attempt has as many of its own.
+
+        Those that are lent stay open until they are given back.
+        """
+        with self._changed:
+            self._left = count
+            while self._free and len(self._needs) + len(self._free) > self._most:
+                _, session = self._free.pop(0)
+                session.close()
+                self._settings.pop(session)
+            self._changed.notify_all()
+
+    def borrow(self, need: Need) -> Session:
+        self._wait_for_turn(need)
+        try:
+            session = self._take(need) or self._opened()
+            self._prepare(session, need)
+        except BaseException:
+            self._return_turn(need)
+            raise
+        with self._changed:
+            self._needs[session] = need
+            self._last[threading.get_ident()] = session
+        return session
+
+    def _wait_for_turn(self, need: Need) -> None:
+        with self._changed:
+            self._waiting.append(need)
+            try:
+                while not self._is_next(need):
+                    self._refuse_ended(need)
+                    self._changed.wait(LOOK_SECONDS)
+                self._refuse_ended(need)
+                self._lent.append(need)
+            finally:
+                self._waiting.remove(need)
+
+    def _refuse_ended(self, need: Need) -> None:
+        if self._closed:
+            raise Terminated(Reason.STOPPING, "the run is stopping")
+        if need.given_up():
+            raise ConnectionLost(Reason.CONNECTION_LOST, "waiting for a connection ended", server=ServerRole.SOURCE)
+
+    def _is_next(self, need: Need) -> bool:
+        return next((one for one in self._waiting if self._admitted(one)), None) is need
+
+    def _admitted(self, need: Need) -> bool:
+        bulk = sum(one.bulk for one in self._lent)
+        return len(self._lent) < self._most and not (need.bulk and bulk >= self._workers())
+
+    def _return_turn(self, need: Need) -> None:
+        with self._changed:
+            self._lent.remove(need)
+            self._changed.notify_all()
+
+    def _take(self, need: Need) -> Session | None:
+        with self._changed:
+            if not self._free:
+                return None
+            last = self._last.get(threading.get_ident())
+            alike = [one for one in self._free if self._settings[one[1]] == (need.text, need.quiet)]
+            chosen = next((one for one in self._free if one[1] is last), (alike or self._free)[-1])
+            self._free.remove(chosen)
+            return chosen[1]
+
+    def _opened(self) -> Session:
+        session = self._connect()
+        with self._changed:
+            self._settings[session] = False, False
+        return session
+
+    def _prepare(self, session: Session, need: Need) -> None:
+        """The character set of literals: binary, or that of row filters, as ``mysql.session`` has it."""
+        if self._settings[session] == (need.text, need.quiet):
+            return
+        characters, notes = "utf8mb4" if need.text else "binary", int(not need.quiet)
+        try:
+            session.execute(f"SET SESSION character_set_connection = {characters}, SESSION sql_notes = {notes}")
+        except BaseException:
+            self._close(session)
+            raise
+        session.purpose = Purpose.SOURCE_TEXT if need.text else Purpose.SOURCE
+        self._settings[session] = need.text, need.quiet
+
+    def _close(self, session: Session) -> None:
+        """Others are perhaps lost too: whoever tries them would only fail first."""
+        session.close()
+        with self._changed:
+            self._settings.pop(session, None)
+            lost, self._free = self._free, []
+            for _, other in lost:
+                other.close()
+                self._settings.pop(other, None)
+
+    def give_back(self, session: Session) -> None:
+        with self._changed:
+            need = self._needs.pop(session)
+            if session.closed:
+                self._close(session)
+            elif self._closed or len(self._needs) + len(self._free) >= self._most:
+                session.close()
+                self._settings.pop(session)
+            else:
+                self._free.append((time.monotonic(), session))
+        self._return_turn(need)
+
+    def warm(self, count: int) -> None:
+        need = Need(text=False, quiet=False, bulk=False, given_up=bool)
+        while True:
+            with self._changed:
+                if len(self._free) >= count or len(self._lent) + len(self._free) >= self._most or self._closed:
+                    return
+                self._lent.append(need)
+            try:
+                session = self._opened()
+                with self._changed:
+                    self._free.append((time.monotonic(), session))
+            finally:
+                self._return_turn(need)
+
+    def close_idle(self) -> None:
+        """Called all the time."""
+        with self._changed:
+            until = time.monotonic() - IDLE_SECONDS
+            idle = [session for since, session in self._free if since < until]
+            self._free = [one for one in self._free if one[1] not in idle]
+            for session in idle:
+                session.close()
+                self._settings.pop(session)
+            self._last = {thread: session for thread, session in self._last.items() if session in self._settings}
+
+    def close(self) -> None:
+        """The run ends: nobody gets a session any more, and those that are lent are closed when given back."""
+        with self._changed:
+            self._closed = True
+            for _, session in self._free:
+                session.close()
+            self._free.clear()
+            self._changed.notify_all()
+
+
+def reading(connect: Callable[[], Session], visibility: Visibility) -> Session:
+    """A session whose reads are made visible like this. ``connect`` opens one that renders rows."""
+    session = connect()
+    if visibility.lock_clause:
+        session.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
+    return session
