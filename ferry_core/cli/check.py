@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -98,7 +99,7 @@ def as_json(results: Sequence[Result], notices: list[str]) -> str:
 def draw(results: Sequence[Result], console: Console) -> None:
     """Failures come last, so that they are on screen when the command ends, those of one reason together.
 
-    Checks that passed without a word are only counted.
+    Checks that passed without a word, and those that could not run for the same reason, are only counted.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("STATUS", no_wrap=True)
@@ -108,7 +109,13 @@ def draw(results: Sequence[Result], console: Console) -> None:
     if quiet:
         said = f"{counted(len(quiet), 'check')} with nothing to say (--output json lists them)"
         table.add_row(Text("passed", style=_STYLES["passed"]), Text("both"), Text(said))
-    for one in sorted((one for one in results if one not in quiet), key=_last_if_failed):
+    together = Counter(one.message for one in results if one.status == "skipped")
+    for message, number in together.items():
+        if number > 1:
+            said = f"{number} checks could not run (--output json lists them): {message}"
+            table.add_row(Text("skipped", style=_STYLES["skipped"]), Text("both"), Text(said))
+    told = (one for one in results if one not in quiet and (one.status != "skipped" or together[one.message] == 1))
+    for one in sorted(told, key=_last_if_failed):
         reason = "" if one.status == "passed" or one.reason == Reason.PASSED else f"{one.reason}: "
         detail = Text.assemble((one.name, "bold"), f": {reason}{one.message}")
         table.add_row(Text(str(one.status), style=_STYLES[str(one.status)]), Text(one.server), detail)

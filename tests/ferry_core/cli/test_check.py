@@ -70,6 +70,18 @@ def test_the_table_fits_80_columns_and_only_counts_checks_without_a_word() -> No
     assert lines[1] == "passed   both    50 checks with nothing to say (--output json lists them)"
 
 
+def test_checks_that_could_not_run_for_the_same_reason_share_a_line() -> None:
+    away = [Line(f"check {number}", "target", "skipped", "NotAsked", "the target is away") for number in range(70)]
+    alone = Line("target's tables", "target", "skipped", "NotAsked", "the selection is empty")
+    assert drawn(*away, alone, *LINES[:1]) == [
+        "STATUS   SERVER  CHECK: REASON AND FIX",
+        "skipped  both    70 checks could not run (--output json lists them): the target",
+        "                 is away",
+        "skipped  target  target's tables: NotAsked: the selection is empty",
+        "failed   target  connection: AccessDenied: wrong password; check it",
+    ]
+
+
 def test_json_holds_the_same() -> None:
     said = json.loads(as_json(LINES, ["note"]))
     assert (said["passed"], said["notices"], len(said["checks"])) == (False, ["note"], 4)
