@@ -124,6 +124,10 @@ class RunState(_State):
     created: list[str] = Field(default_factory=list)
     # ids of those that it created, or was about to create, without indexes that are added after their rows
     indexes_deferred: list[str] = Field(default_factory=list)
+    # ids of those that were created on the source after the start, and are moved too
+    joined: list[str] = Field(default_factory=list)
+    # ids of those that joined, are not moved any more, and may be on the target, with or without rows
+    left_behind: list[str] = Field(default_factory=list)
     foreign_keys_added: bool = False
     objects: ObjectsState = Field(default_factory=ObjectsState)
     json_changed: int = 0  # rows copied whose JSON changed when it was parsed again
@@ -162,6 +166,21 @@ class RunState(_State):
     def recreatable(self) -> frozenset[str]:
         """Ids of its own tables that it may drop and create again, because no row was copied."""
         return frozenset() if self.tables else frozenset(self.created)
+
+    def joins(self, names: Iterable[str]) -> None:
+        """These tables are moved from now on."""
+        found = {name: TableState(joins=True) for name in names}
+        self.tables |= found
+        self.joined = sorted({*self.joined, *found})
+        self.left_behind = [name for name in self.left_behind if name not in found]
+        self.foreign_keys_added = False
+
+    def leaves(self, names: Iterable[str]) -> None:
+        """These tables, which had joined, are not moved any more."""
+        gone = set(names)
+        self.tables = {name: table for name, table in self.tables.items() if name not in gone}
+        self.joined = [name for name in self.joined if name not in gone]
+        self.left_behind = sorted({*self.left_behind, *gone.intersection(self.created)})
 
     def all_copied(self, table_ids: Iterable[str]) -> bool:
         """Whether all rows of these tables are copied, and nothing is left to add to their definitions."""

@@ -55,10 +55,10 @@ class CutoverReporter(ABC):
 
     @abstractmethod
     def left_out(self) -> str:
-        """Tables that appeared after the start and are not moved; empty if there are none."""
+        """Tables that appeared after the start: moved, not moved, or left on the target. Empty if there are none."""
 
     def and_left_out(self, text: str) -> str:
-        """``text``, followed by the tables that are not moved."""
+        """``text``, followed by the tables that appeared after the start."""
         return "; ".join(filter(None, (text, self.left_out())))
 
     def gates(self, missing: Sequence[MissingGate], *, wanted: bool, exhausted: bool = False) -> None:

@@ -74,6 +74,8 @@ class StatusReporter(CutoverReporter):
         self._retained: float | None = None
         self._result: str | None = None
         self._new_tables: Sequence[TableName] = ()
+        self._joined: Sequence[str] = ()
+        self._left_behind: Sequence[str] = ()
         self._set_conditions(AT_FIRST)
         self._report_intent()
 
@@ -105,6 +107,9 @@ class StatusReporter(CutoverReporter):
         self.progress.set_epoch(epoch)
         self._began = state.started_at or self._began
         self._json_before = state.json_changed
+        self._joined, self._left_behind = state.joined, state.left_behind
+        if self._left_behind:
+            log.warning("%s", self.left_out())
         series = state.series
         self.progress.restore_attempts(
             series.attempts, series.last_attempt_at, series.last_result, series.blocked_milliseconds
@@ -139,8 +144,12 @@ class StatusReporter(CutoverReporter):
 
     def left_out(self) -> str:
         """See ``CutoverReporter``."""
-        names = shortlist(self._new_tables, NAMED_TABLES)
-        return f"not moved, because they were created after the start: {names}" if names else ""
+        told = {
+            "created after the start and moved too": self._joined,
+            "not moved, because they were created after the start": [str(name) for name in self._new_tables],
+            "perhaps left on the target, because they are not moved any more": self._left_behind,
+        }
+        return "; ".join(f"{what}: {shortlist(names, NAMED_TABLES)}" for what, names in told.items() if names)
 
     def watch(self, engine: Engine, verification: BackgroundVerifier | None) -> None:
         """Read these objects at each tick from now on."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from ferry_core.api.choices import OnNewTable
 from ferry_core.api.spec import Ferry as FerryManifest
-from ferry_core.checkpoint.state import RunState, TableState
+from ferry_core.checkpoint.state import RunState
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
 from ferry_core.tables.shadow import is_shadow
@@ -50,8 +50,7 @@ def join(state: RunState, found: Iterable[TableName]) -> None:
     """From the next checkpoint on these new tables are part of the run."""
     if news := wanted(found, state.tables):
         log.warning("new tables since the start are copied too: %s", shortlist([str(name) for name in news], NAMED))
-        state.tables |= {str(name): TableState(joins=True) for name in news}
-        state.foreign_keys_added = False
+        state.joins(map(str, news))
 
 
 def leave_out(state: RunState) -> None:
@@ -60,12 +59,11 @@ def leave_out(state: RunState) -> None:
     if left:
         names = shortlist(left, NAMED)
         log.warning("no longer copied (schema.onNewTable): %s; drop what was created of them on the target", names)
-    state.tables = {name: table for name, table in state.tables.items() if name not in left}
+    state.leaves(left)
 
 
 def without_joining(state: RunState, gone: Sequence[str]) -> list[str]:
     """The tables of ``gone`` that the run has begun to move; it forgets those that were dropped before it did."""
     dropped = [table for table in gone if state.tables[table].joins and not state.tables[table].started]
-    for table in dropped:
-        del state.tables[table]
+    state.leaves(dropped)
     return [table for table in gone if table not in dropped]

@@ -87,7 +87,10 @@ def test_a_new_table_is_copied_and_the_others_keep_their_rows(cli: FerryCli) -> 
         assert copied(process)["t"] == before
         left_out = [line for line in process.log.read_text().splitlines() if "not moved, because" in line]
         assert f"not moved, because they were created after the start: {schema}._t_gho" in "".join(left_out)
-        assert not any("fresh" in line for line in left_out)
+        assert not any("fresh" in line.partition("not moved, because")[2] for line in left_out)
+        conditions = {one["type"]: one["message"] for one in process.status()["conditions"]}
+        said = f"created after the start and moved too: {schema}.child, {schema}.fresh, {schema}.moved"
+        assert said in conditions["ReadyForCutover"]
         assert not target.query(f"SHOW TABLES FROM `{schema}` LIKE '\\_t%'")
         source.execute(f"DROP TABLE `{schema}`._t_gho", f"DROP DATABASE `{schema}_aside`")
         cut_over(process)
@@ -117,7 +120,8 @@ def test_a_run_that_is_killed_while_it_makes_the_table(cli: FerryCli) -> None:
                 "INSERT INTO unlogged VALUES (1)", "UPDATE t SET v = 'later' WHERE id < 50",
             )  # fmt: skip
             process.start()
-            cut_over(process)
+            said = cut_over(process).stderr
+    assert f"perhaps left on the target, because they are not moved any more: {schema}.going" in said
     assert_equal_schemas(source, target, schema)
 
 

@@ -18,7 +18,7 @@ MOST = WORKERS + 3
 """As docs/sizing.md says."""
 OLDEST_SECONDS = 20
 """Of a read view. A read of a chunk takes a second or less, but the machine of the tests may be busy."""
-SESSIONS = f"SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{USER}'"
+SESSIONS = f"SELECT id, command, state, info FROM information_schema.processlist WHERE user = '{USER}'"
 TRANSACTIONS = (
     "SELECT COALESCE(MAX(TIMESTAMPDIFF(SECOND, trx_started, NOW())), 0), COALESCE(MAX(trx_rows_locked), 0)"
     " FROM information_schema.innodb_trx JOIN information_schema.processlist ON id = trx_mysql_thread_id"
@@ -32,6 +32,7 @@ class Impact:
 
     looks: int = 0
     sessions: int = 0
+    which: object = None
     oldest_seconds: int = 0
     rows_locked: int = 0
 
@@ -44,7 +45,8 @@ def watched(source: Server) -> Iterator[Impact]:
     def look(over: threading.Event) -> None:
         while not over.wait(0.05):
             oldest, locked = source.query(TRANSACTIONS)[0]
-            impact.sessions = max(impact.sessions, int(source.value(SESSIONS)))
+            if len(found := source.query(SESSIONS)) > impact.sessions:
+                impact.sessions, impact.which = len(found), found
             impact.oldest_seconds = max(impact.oldest_seconds, int(oldest))
             impact.rows_locked = max(impact.rows_locked, int(locked))
             impact.looks += 1
@@ -64,7 +66,7 @@ def test_a_move_is_light_on_the_source(pair: Pair, schema: str, tmp_path: Path) 
             ferry.ferry.start().wait_stage("Copying")
             wait_until(lambda: ferry.ferry.status()["progress"]["rowsCopied"] > 0, "rows are copied")
             ferry.ferry.kill()
-        wait_until(lambda: source.value(SESSIONS) == 0, "no session is left behind", 60)
+        wait_until(lambda: not source.query(SESSIONS), "no session is left behind", 60)
         with watched(source) as streaming:
             ferry.ferry.start().wait_stage("ReadyForCutover")
             ferry.ferry.cut_over()

@@ -54,8 +54,13 @@ def test_a_new_table_that_has_not_begun_may_be_left_out_again() -> None:
     kept = state()
     join(kept, [NEW, TableName("shop", "begun")])
     kept.tables["shop.begun"].started = True
+    kept.created = ["shop.fresh"]
+    assert kept.joined == ["shop.begun", "shop.fresh"]
     leave_out(kept)
     assert set(kept.tables) == {"shop.t", "shop.begun"}
+    assert (kept.joined, kept.left_behind) == (["shop.begun"], ["shop.fresh"])
+    join(kept, [NEW])
+    assert (kept.joined, kept.left_behind) == (["shop.begun", "shop.fresh"], [])
 
 
 def test_the_run_looks_at_new_tables_once_there_is_no_more_ddl() -> None:
@@ -92,3 +97,4 @@ def test_a_table_that_joins_is_not_started_and_may_be_dropped_before_it_is() -> 
     assert not kept.foreign_keys_added, "those of the new table are to come"
     assert without_joining(kept, ["shop.fresh", "shop.t"]) == ["shop.t"]
     assert set(kept.tables) == {"shop.t"}
+    assert not kept.left_behind, "it was not created on the target"
