@@ -72,7 +72,7 @@ def test_a_move_is_light_on_the_source(pair: Pair, schema: str, tmp_path: Path) 
             ferry.ferry.cut_over()
     print(f"copying {copying}, until the end {streaming}")
     assert 0 < copying.sessions <= MOST
-    assert streaming.sessions <= MOST
+    assert streaming.sessions <= MOST + 1, "one that was closed may still be listed"
     for impact in (copying, streaming):
         assert impact.looks > 1
         assert impact.oldest_seconds <= OLDEST_SECONDS
