@@ -68,6 +68,10 @@ class SourceLock(Protocol):
     """Whether writes stay stopped when this process ends."""
 
     @property
+    def lost(self) -> bool:
+        """Whether a lock that cannot outlive this run has ended by itself. Not after ``stop_keeping``."""
+
+    @property
     def block(self) -> WriteBlock:
         """The clock for writes that this lock stopped."""
 
@@ -119,6 +123,7 @@ class NoLock:
 
     caution = ""
     outlives_run = True
+    lost = False
 
     def __init__(self) -> None:
         self.block = WriteBlock()
@@ -171,6 +176,7 @@ class ReadOnlyLock:
     """
 
     outlives_run = True
+    lost = False
 
     def __init__(self, login: Callable[[], Endpoint], flavor: Flavor, owner: str = "") -> None:
         self.block = WriteBlock()

@@ -28,7 +28,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
+from ferry_core.cutover.background import Background
 from ferry_core.cutover.killing import ANSWER_SECONDS, LOOK_SECONDS, Killer, end_connections
 from ferry_core.cutover.lock_sessions import MARK, LockSessions
 from ferry_core.cutover.source_lock import LOCK_KIND, Check, Released
@@ -46,6 +48,8 @@ LOCK_TABLES = "LockTables"
 SILENT_SECONDS = 5
 """How much longer than the deadline the server waits for a ping."""
 PING_SECONDS = 1.0
+END_SECONDS = 5.0
+"""How long to wait until the lock has ended."""
 WRITE_SECONDS = 5.0
 """How long statements that waited for the lock may take until they have ended, so that their rows are named."""
 STILL_SECONDS = 1.0
@@ -70,6 +74,11 @@ class TableLock:
         self._session: Session | None = None
         self._using = threading.Lock()
         self._over = threading.Event()
+        self._lost = threading.Event()
+
+    @property
+    def lost(self) -> bool:
+        return self._lost.is_set()
 
     def begin(self, seconds: float, check_cancelled: Check = bool) -> None:  # noqa: ARG002 - the protocol's
         """Several Ferries may lock tables of one source at the same time."""
@@ -103,6 +112,7 @@ class TableLock:
                 raise killer.failure(error, self._where, _BUSY) from error
         session.answers_within(ANSWER_SECONDS)
         self._over.clear()
+        self._lost.clear()
         threading.Thread(target=self._ping, args=(session,), name="table-lock", daemon=True).start()
 
     def _statement(self) -> str:
@@ -190,16 +200,20 @@ class TableLock:
         return waiting
 
     def end(self) -> None:
-        """The server unlocks the tables of a session that ends."""
+        """The server unlocks the tables of a session that ends. A network that swallows the KILL is not waited for."""
         self._over.set()
-        if (session := self._session) is not None:
-            try:
-                self._kill(session)
-            except FerryError as error:
-                log.warning("%s: the session that locks the tables may still end later: %s", self._where, error)
-            finally:
-                session.close()
-                self._session = None
+        self._lost.clear()
+        session, self._session = self._session, None
+        if session is not None and not Background("table-lock-end", partial(self._end, session)).ended(END_SECONDS):
+            log.warning("%s: the session that locks the tables may still end later: no answer", self._where)
+
+    def _end(self, session: Session) -> None:
+        try:
+            self._kill(session)
+        except FerryError as error:
+            log.warning("%s: the session that locks the tables may still end later: %s", self._where, error)
+        finally:
+            session.close()
 
     def by_hand(self, stored: Mapping[str, str]) -> str:  # noqa: ARG002 - the protocol's
         session = self._session
@@ -221,6 +235,7 @@ class TableLock:
                 return session.number("SELECT 1") == 1
             except FerryError as error:
                 if not self._over.is_set():
+                    self._lost.set()
                     log.warning("%s: the session that locks the tables is lost: %s", self._where, error)
                 return False
 

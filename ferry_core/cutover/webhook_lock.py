@@ -108,6 +108,7 @@ class WebhookLock:
     """A ``SourceLock``. ``login`` opens the session that holds the cutover mutex; ``owner`` is the Ferry's uid."""
 
     outlives_run = True
+    lost = False
 
     def __init__(self, login: Callable[[], Endpoint], calls: WebhookCalls, owner: str) -> None:
         self.block = WriteBlock()

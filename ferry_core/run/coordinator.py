@@ -318,6 +318,7 @@ class Coordinator:
                 self._reporter.not_watched(f"the source can no longer be watched for late writes: {error}")
                 break
             self._reporter.tick()
+            self._look_at_lock()
             if passed:
                 log.info("watched the source: %d changes since the cutover", max(0, written))
                 run.checkpoints.state.watched = True
@@ -335,6 +336,10 @@ class Coordinator:
         with suppress(FerryError):  # otherwise the next start says that nobody has watched it
             run.checkpoints.save()
         return Exit.SOURCE_WRITTEN if self._reporter.written_after else Exit.SOURCE_QUIET
+
+    def _look_at_lock(self) -> None:
+        if self._run.operations.lock_lost:
+            self._reporter.writers_waited(self._run.operations.stop_keeping_lock)
 
     # -- gates ------------------------------------------------------------------------------------------------------
 

@@ -314,6 +314,10 @@ class DataOperations:
     def late_rows(self) -> list[str]:
         return late_rows(self._engine.buffer)
 
+    @property
+    def lock_lost(self) -> bool:
+        return self._used_lock is not None and self._used_lock.lost
+
     def stop_keeping_lock(self) -> list[str]:
         return [] if self._used_lock is None else self._used_lock.stop_keeping()
 

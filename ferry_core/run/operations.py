@@ -113,6 +113,10 @@ class Operations(Protocol):
     def late_rows(self) -> list[str]:
         """Names the rows that the source has changed since the cutover, one line for each table."""
 
+    @property
+    def lock_lost(self) -> bool:
+        """Whether a lock that cannot outlive this run has ended before."""
+
     def stop_keeping_lock(self) -> list[str]:
         """A lock that cannot outlive this run ends. Gives what writes on the source then, one line each, or raises."""
 

@@ -11,7 +11,7 @@ import pytest
 from ferry_core.cutover.messages import ambiguous, record_lost
 from ferry_core.cutover.outcome import AttemptFailed
 from ferry_core.cutover.source_lock import ReadOnlyLock, Released
-from ferry_core.cutover.table_lock import SILENT_SECONDS, TableLock
+from ferry_core.cutover.table_lock import END_SECONDS, SILENT_SECONDS, TableLock
 from ferry_core.errors import LockConflict, RetriableError
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.reasons import Reason
@@ -348,9 +348,22 @@ def test_who_waits_is_named_without_a_new_connection(make_lock: MakeLock, server
 def test_a_lock_that_was_lost_before_it_ends_is_told(make_lock: MakeLock, server: Server) -> None:
     lock = attempt(make_lock())
     assert lock._session is not None
+    assert not lock.lost
     server.execute(f"KILL {lock._session.connection_id}")
+    wait_until(lambda: lock.lost, "it is noticed")
     with pytest.raises(RetriableError, match="was lost before, so writes to them were possible"):
         lock.stop_keeping()
+    assert not lock.lost
+
+
+def test_a_network_that_swallows_everything_does_not_hold_up_the_end(make_lock: MakeLock, server: Server) -> None:
+    with Proxy(server.host, server.port) as proxy:
+        lock = attempt(make_lock(proxy=proxy))
+        proxy.pause()
+        began = time.monotonic()
+        lock.end()
+        assert time.monotonic() - began < END_SECONDS + 2
+        proxy.resume()
 
 
 def test_a_session_that_the_network_has_lost_is_ended(server: Server, schema: str, table: str) -> None:

@@ -77,6 +77,7 @@ class FakeOperations:
         """What tables without a key would take under the lock."""
         self.changes = 5
         self.closed = False
+        self.lock_lost = False
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -170,6 +171,7 @@ class FakeOperations:
         return ["shop.t: 1 row (id=7)"]
 
     def stop_keeping_lock(self) -> list[str]:
+        self.lock_lost = False
         self._call("stop keeping lock")
         return self._run.waiting_writers
 

@@ -348,6 +348,17 @@ def test_waiting_writers_are_named_also_if_it_is_unknown_whether_the_cutover_was
     assert ("connection 5 (app@web1)" if answers else "too many connections") in caught.value.message
 
 
+def test_a_lock_that_is_lost_during_the_watch_is_told_at_once(make_run: MakeRun) -> None:
+    run = make_run(watchFor="30s")
+    run.failing["stop keeping lock"] = ConnectionLost(Reason.CONNECTION_LOST, "it was lost before")
+    run.during[Stage.COMPLETED] = lambda: setattr(run.operations, "lock_lost", True)
+    assert run.run() is ExitCode.DONE
+    calls = run.operations.calls
+    assert calls[calls.index("keep lock 30") + 1 :][:3] == ["stop keeping lock"] * 2 + ["watched end"]
+    assert "was lost before" in run.reporter.report().message
+    assert not run.state.watched
+
+
 def test_a_watch_that_does_not_learn_who_waited_says_so(make_run: MakeRun) -> None:
     """The next start then says that nobody has watched the source."""
     run = make_run(watchFor="1s")
