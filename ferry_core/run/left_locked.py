@@ -22,7 +22,7 @@ from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.epochs import Epochs
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
-from ferry_core.consistency.own_tables import completed_by_hand
+from ferry_core.consistency.own_tables import aborted_by_hand, completed_by_hand
 from ferry_core.cutover.messages import CHECK_FIRST
 from ferry_core.cutover.primary import LOCKED_SERVER
 from ferry_core.cutover.source_lock import Released, SourceLock
@@ -215,8 +215,15 @@ def unlock_left(
     if lease.phase != Stage.CUTTING_OVER.value:
         return LeftLock(Released.NOTHING, "")
     uid = ferry_uid(ferry)
-    with connections.written_control(PATIENT_SECONDS) as written:
-        flavor, identity = written.flavor, source_identity(written)
+    try:
+        with connections.written_control(PATIENT_SECONDS) as written:
+            flavor, identity = written.flavor, source_identity(written)
+    except FerryError as error:
+        error.add(
+            ". A cutover attempt of this Ferry was running, and may have stopped writes there; once that server "
+            f"answers, they are allowed again. {_gone_for_good(ferry, connections)}"
+        )
+        raise
     lock = lock_to_undo(lease.cutover, ferry, connections, flavor, uid)
     if elsewhere := _elsewhere(lease.cutover, ferry, connections, identity):
         return LeftLock(Released.UNCLEAR, elsewhere)
@@ -256,7 +263,21 @@ def _elsewhere(stored: Mapping[str, str], ferry: FerryManifest, connections: Con
     return (
         f"a cutover attempt of this Ferry stopped writes on {there}, and {written.address}, where applications write "
         f"by the manifest, is {identity}: nothing is changed there. Give spec.source.primary the value of that "
-        f"attempt; if that server is gone for good, {CHECK_FIRST} start over with a fresh copy"
+        f"attempt. {_gone_for_good(ferry, connections)}"
+    )
+
+
+def _gone_for_good(ferry: FerryManifest, connections: Connections) -> str:
+    """What to do if the server whose writes an attempt has stopped never comes back."""
+    then = "start over with a fresh copy"
+    if connections.has_primary:
+        then = (
+            "name the server that applications write to now in spec.source.primary, or remove that if it is the source "
+            "itself, and start the Ferry again: it continues if that server has all that the source has"
+        )
+    return (
+        f"If that server is gone for good, {CHECK_FIRST}, run on target {_target(ferry)}: "
+        f"{aborted_by_hand(ferry_uid(ferry))}; then {then}"
     )
 
 

@@ -1,11 +1,14 @@
 """Whose writes an attempt stopped, by the lease, if the source is a replica."""
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
 
 from ferry_core.api.spec import Ferry
-from ferry_core.run.left_locked import _elsewhere
+from ferry_core.consistency.fence import Lease
+from ferry_core.errors import ConnectionLost
+from ferry_core.reasons import Reason
+from ferry_core.run.left_locked import _elsewhere, unlock_left
 
 if TYPE_CHECKING:
     from ferry_core.workers.connections import Connections
@@ -13,8 +16,14 @@ if TYPE_CHECKING:
 OLD, NEW = "old-primary", "new-primary"
 
 
-class WithPrimary:
-    has_primary = True
+class Reached:
+    """Connections to servers of which the one that applications write to does not answer."""
+
+    def __init__(self, *, primary: bool) -> None:
+        self.has_primary = primary
+
+    def written_control(self, _patience: float) -> NoReturn:
+        raise ConnectionLost(Reason.CONNECTION_LOST, "nobody listens")
 
 
 @pytest.mark.parametrize(
@@ -28,8 +37,23 @@ class WithPrimary:
     ],
 )
 def test_only_a_lock_on_another_server_is_refused(stored: dict[str, str], refused: bool) -> None:
+    assert bool(_elsewhere(stored, ferry(), cast("Connections", Reached(primary=True)), NEW)) is refused
+
+
+@pytest.mark.parametrize(
+    ("primary", "then"), [(True, "remove that if it is the source itself"), (False, "start over with a fresh copy")]
+)
+def test_a_server_that_is_gone_for_good_during_an_attempt_is_no_dead_end(primary: bool, then: str) -> None:
+    lease = Lease(1, "CuttingOver", "source", ["a.t"], {"attempt": "a", "read_only": "0", "server": OLD})
+    with pytest.raises(ConnectionLost, match="nobody listens") as raised:
+        unlock_left(ferry(), cast("Connections", Reached(primary=primary)), lease, None)
+    assert "UPDATE mysql_ferry.lease SET phase = 'Aborted'" in raised.value.message
+    assert then in raised.value.message
+
+
+def ferry() -> Ferry:
     server = {"host": "r", "credentialsSecretRef": {"name": "login"}}
-    ferry = Ferry.model_validate(
+    return Ferry.model_validate(
         {
             "apiVersion": "mysqlferry.io/v1alpha1",
             "kind": "Ferry",
@@ -41,4 +65,3 @@ def test_only_a_lock_on_another_server_is_refused(stored: dict[str, str], refuse
             },
         }
     )
-    assert bool(_elsewhere(stored, ferry, cast("Connections", WithPrimary()), NEW)) is refused
