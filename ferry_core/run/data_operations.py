@@ -256,11 +256,12 @@ class DataOperations:
         raise_early(self._connections, context.tables, self._fence, check_cancelled)
         whole = self._engine.whole_tables.attempt()
 
-        rows = self._engine.flow.reader.rows
+        rows, over = self._engine.flow.reader.rows, threading.Event()
 
         def reached(step: str) -> None:
             timings.reached(step)
-            rows.leave(2 if step == VERIFIED else 1)  # the mutex; then a look at what is stopped, too
+            if not over.is_set():
+                rows.leave(2 if step == VERIFIED else 1)  # the mutex; then a look at what is stopped, too
             if step == STREAMED:
                 whole.copy_at_once()
 
@@ -289,6 +290,7 @@ class DataOperations:
         try:
             outcome = cutover.run()
         finally:
+            over.set()
             rows.leave(0)
             whole.over()
             timings.log(number)

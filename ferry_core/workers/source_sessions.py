@@ -87,6 +87,7 @@ class SourceSessions(Lender):
                 self._lent.append(need)
             finally:
                 self._waiting.remove(need)
+                self._changed.notify_all()
 
     def _refuse_ended(self, need: Need) -> None:
         if self._closed:

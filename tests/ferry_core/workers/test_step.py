@@ -22,9 +22,7 @@ def ending() -> Cancellation:
 
 @pytest.fixture
 def pair() -> Mock:
-    made = Mock(spec=CopySessions)
-    made.step.side_effect = lambda body: body()
-    return made
+    return Mock(spec=CopySessions, **{"step.side_effect": lambda body: body()})
 
 
 def test_a_pause_does_not_use_up_the_time_for_retries(ending: Cancellation, pair: Mock) -> None:
