@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ferry_core.binlog.ending import BinlogEnd, end_of_binlog
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.changes.buffer import ChangeBuffer
+from ferry_core.consistency.table_start import wait_for_prepares
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.errors import RetriableError
 from ferry_core.mysql.session import Session
@@ -60,6 +61,8 @@ class DroppedXa:
             return
         with self._connect() as session:
             if not self._visibility.wait(session, self._buffer.processed, lambda: self._wait(0)):
+                return
+            if not wait_for_prepares(session, lambda: self._wait(0), log.debug):
                 return
             present = set(prepared_xids(session))
             end = end_of_binlog(session)

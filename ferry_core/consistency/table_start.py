@@ -4,6 +4,7 @@
     empty the table's rows on the target        only rows that the lease says may be ours, without a recorded start
     track from stream position s, record it     durably: a crash after this resumes, a crash before it empties again
     wait until everything up to s is visible    R1
+    wait for statements that execute XA PREPARE it may be in the binlog before s, and not in XA RECOVER yet
     wait for every XID of XA RECOVER            its XA COMMIT will contain no keys, so chunks must read its rows
     wait up to the binlog's end                 R1 once more, or locking reads
     wait for statements that hold table locks   R1 for tables without transactions
@@ -20,9 +21,9 @@ from ferry_core.binlog.sink import StreamMark
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_locks import wait_for_rows
 from ferry_core.consistency.visibility import Visibility
-from ferry_core.errors import DataError, Interrupted
+from ferry_core.errors import DataError, Interrupted, RetriableError
 from ferry_core.mysql.session import Session
-from ferry_core.mysql.xa import prepared_xids
+from ferry_core.mysql.xa import being_prepared, prepared_xids
 from ferry_core.reasons import Reason
 from ferry_core.tables.nullable import refuse_unusable
 from ferry_core.tables.table import Table
@@ -80,6 +81,8 @@ def make_readable(
     """
     if not visibility.wait(session, start, cancelled):
         return False
+    if not wait_for_prepares(session, cancelled, say):
+        return False
     if not _wait_for_decisions(session, cancelled, say):
         return False
     end = streamed_to_the_end()
@@ -87,6 +90,30 @@ def make_readable(
         return False
     refuse_unusable(session, tables, visibility.lock_clause)
     return True
+
+
+def wait_for_prepares(session: Session, cancelled: Callable[[], bool], say: Callable[[str], None]) -> bool:
+    """Wait until each XA PREPARE that is being executed is over, so that XA RECOVER lists it. False when cancelled.
+
+    Without it, a PREPARE whose flush to the disk takes long is missed by the stream, which begins after it, and by XA
+    RECOVER: its rows are neither in chunks nor among changed keys.
+    """
+    waiting = being_prepared(session)
+    deadline = time.monotonic() + XA_SECONDS
+    while waiting:
+        connections = ", ".join(str(ident) for ident, _ in sorted(waiting))
+        say(f"waiting for XA PREPARE of connections {connections} on {session.endpoint.where}")
+        if cancelled():
+            return False
+        if time.monotonic() > deadline:
+            raise RetriableError(
+                Reason.VISIBILITY_STALLED,
+                f"{session.endpoint.where} executes XA PREPARE for {XA_SECONDS:.0f} s in connections {connections}: "
+                "its disk does not answer",
+            )
+        time.sleep(XA_POLL_SECONDS)
+        waiting &= being_prepared(session)
+    return not cancelled()
 
 
 def _wait_for_decisions(session: Session, cancelled: Callable[[], bool], say: Callable[[str], None]) -> bool:

@@ -1,17 +1,31 @@
-"""Lists prepared, undecided XA transactions in the same normal form as the binlog's XIDs.
+"""Lists prepared, undecided XA transactions in the same normal form as the binlog's XIDs, and those being prepared.
 
 Called before the first chunk (R2), for changed keys of XA transactions (R1) and around the cutover's lock.
 """
 
+import re
 from collections.abc import Iterable
 
 from ferry_core.errors import ConfigError, FerryError
 from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.processes import processes
 from ferry_core.mysql.session import Row, Session
 from ferry_core.reasons import Reason
 
 _XA_RECOVER_DENIED = 1401
 """MySQL's error for XA RECOVER without XA_RECOVER_ADMIN. Its text speaks of damaged data."""
+
+_PREPARES = re.compile(r"\bXA(?:\s|/\*.*?\*/|(?:--\s|#)[^\n]*\n)+PREPARE\b", re.IGNORECASE | re.DOTALL)
+"""Anywhere in the text: several statements may be sent at once."""
+
+
+def being_prepared(session: Session) -> frozenset[tuple[int, str]]:
+    """Connections that execute XA PREPARE, and their statements. Needs PROCESS, without which it sees none of others.
+
+    MariaDB and MySQL 5.7 write XA PREPARE to the binlog first, then flush InnoDB's log, and list the transaction in XA
+    RECOVER only after that. Also statements of procedures and prepared ones are shown as XA PREPARE (tested).
+    """
+    return frozenset((each.ident, each.statement) for each in processes(session) if _PREPARES.search(each.statement))
 
 
 def prepared_xids(session: Session) -> list[str]:

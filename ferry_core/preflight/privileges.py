@@ -77,7 +77,14 @@ def _follow_source(context: PreflightContext) -> Iterator[Finding]:
         }
         if context.source.version.dynamic_privileges:
             wanted["XA_RECOVER_ADMIN"] = "to see prepared XA transactions"
+    if _lists_late(source):
+        wanted["PROCESS"] = "to see XA transactions that are being prepared"
     yield from _missing_everywhere(source, wanted)
+
+
+def _lists_late(source: ServerFacts) -> bool:
+    """Whether an XA PREPARE is in the binlog before XA RECOVER lists it: ``mysql.xa.being_prepared``."""
+    return source.mariadb or source.version < (8, 0)
 
 
 def _lock_source(context: PreflightContext) -> Iterator[Finding]:
@@ -87,10 +94,13 @@ def _lock_source(context: PreflightContext) -> Iterator[Finding]:
         for schema in sorted({table.source.schema for table in context.tables}):
             if not source.grants.on_schema("LOCK TABLES", schema):
                 yield lacks(source, "LOCK TABLES", scope_of(source, schema), f"on {schema}: for {_TABLES_LOCKED}")
-        yield from _missing_everywhere(source, {"PROCESS": f"for {_TABLES_LOCKED}, to name who is in the way"})
+        if not _lists_late(source):
+            yield from _missing_everywhere(source, {"PROCESS": f"for {_TABLES_LOCKED}, to name who is in the way"})
     if not context.makes_source_read_only:
         return
-    wanted = {"PROCESS": "to name transactions that stand in the way of the cutover"}
+    wanted = {}
+    if context.spec.source.primary is not None or not _lists_late(source):
+        wanted["PROCESS"] = "to name transactions that stand in the way of the cutover"
     why = "for cutover.sourceLock: ReadOnly"
     # In MariaDB 10.11 SUPER no longer includes READ_ONLY ADMIN.
     if not source.mariadb and not source.grants.everywhere("SUPER"):

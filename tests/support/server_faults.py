@@ -11,6 +11,10 @@ SIGKILL alone loses nothing that the operating system has taken over; a power cu
 
     disk = DurableDisk(server, folder)       # what a sync has made durable
     disk.cut_power()                         # the server is up again, as it was then
+
+A disk may also not answer for a while:
+
+    with StalledLog(server, folder) as log, log.stalled():
 """
 
 import contextlib
@@ -19,7 +23,9 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -152,3 +158,43 @@ class DurableDisk:
         ignored = shutil.ignore_patterns(f"{survives}*") if survives else None
         shutil.copytree(self._kept, self._data, dirs_exist_ok=True, ignore=ignored)
         self._server.start()
+
+
+class StalledLog:
+    """A disk of its own for InnoDB's log, which stops answering: binlog and data are elsewhere and go on.
+
+    ``folder`` gets the disk, an ext4 file system in a file. Within ``stalled()`` whoever flushes the log waits.
+    """
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self._server, self._mounted = server, folder / "log"
+
+    def __enter__(self) -> Self:
+        server, disk = self._server, self._mounted.with_suffix(".img")
+        assert server.instance is not None
+        server.stop()
+        self._mounted.mkdir()
+        with disk.open("wb") as file:
+            file.truncate(200 << 20)
+        subprocess.run(["mkfs.ext4", "-q", disk], check=True)
+        subprocess.run(["mount", "-o", "loop", disk, self._mounted], check=True)
+        for log in (server.instance.folder / "data").glob("ib_logfile*"):
+            moved = self._mounted / log.name
+            shutil.move(log, moved)
+            log.symlink_to(moved)
+        server.start()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._server.kill()
+        subprocess.run(["umount", self._mounted], check=True)
+
+    @contextlib.contextmanager
+    def stalled(self) -> Iterator[None]:
+        subprocess.run(["fsfreeze", "--freeze", self._mounted], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", self._mounted], check=True)

@@ -12,9 +12,11 @@ from ferry_core.consistency import prepared, table_start
 from ferry_core.consistency.table_start import empty_tables
 from ferry_core.errors import DataError, Interrupted, KeyUnusable
 from ferry_core.reasons import Reason
+from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal_tables
 from tests.support.engine_in_process import COPIED, EngineInProcess, StartState, chunks_of
 from tests.support.ferry_cli import FerryProcess
+from tests.support.server_faults import StalledLog
 from tests.support.servers import Pair
 from tests.support.table_pair import make_table
 from tests.support.tables import decode, mark, simple_table
@@ -90,6 +92,50 @@ def test_without_the_wait_for_prepared_transactions_rows_are_lost(pair: Pair, sc
         run.streamed()
         assert run.buffer.pending_keys() == 0
         assert run.rows() == OLD != run.rows(source=True), "the rows should have been lost"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_first_chunk_waits_for_a_prepare_that_the_disk_holds_up(
+    mariadb_pair: Pair,
+    make_server: ServerFactory,
+    schema: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    waits: bool,
+) -> None:
+    """MariaDB and MySQL 5.7 write it to the binlog, and list it in XA RECOVER only once InnoDB's log is flushed."""
+    server = make_server("mariadb", sync_binlog=0, innodb_flush_log_at_trx_commit=1)
+    if not waits:
+        monkeypatch.setattr(table_start, "wait_for_prepares", lambda *_: True)
+    with StalledLog(server, tmp_path) as log, contextlib.ExitStack() as disk:
+        pair = Pair(server, mariadb_pair.target)
+        server.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4")
+        make_table(pair, schema, TABLE, ROWS)
+        disk.enter_context(log.stalled())
+        transactions: list[Prepared] = []
+        preparing = Background(lambda: transactions.append(Prepared(pair, schema)))
+        events = "SHOW BINLOG EVENTS IN '{}'".format(server.query("SHOW MASTER STATUS")[0][0])
+        wait_until(lambda: "XA END" in str(server.query(events)), "the PREPARE is in the binlog")
+        with EngineInProcess(pair, schema) as run:
+            said: list[str] = []
+            run.stream()
+            readable = Background(lambda: run.make_readable(said.append))
+            if waits:
+                wait_until(lambda: said, "it says what it waits for")
+                assert "XA PREPARE of connections" in said[0]
+            else:
+                readable.join()
+                run.chunk().join()
+            disk.close()
+            preparing.join()
+            transactions[0].decide("COMMIT")
+            if waits:
+                readable.join()
+                run.chunk().join()
+            run.streamed()
+            assert run.buffer.pending_keys() == 0
+            assert run.rows() == (NEW if waits else OLD)
+            assert run.rows(source=True) == NEW
 
 
 NULLABLE = "id INT UNIQUE, v INT"
