@@ -141,7 +141,9 @@ class FerryProcess:
         """Change the manifest's documents on disk."""
         documents = list(yaml.safe_load_all(self.manifest.read_text()))
         change(documents)
-        self.manifest.write_text(yaml.safe_dump_all(documents, allow_unicode=True))
+        partial = self.manifest.with_suffix(".partial")  # a copier may start meanwhile
+        partial.write_text(yaml.safe_dump_all(documents, allow_unicode=True))
+        partial.replace(self.manifest)
 
     def start(self) -> Self:
         """Start, or start again after an end."""
