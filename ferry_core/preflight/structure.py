@@ -79,16 +79,21 @@ def _unescaped(session: Session, expression: str) -> str:
     return re.sub(r"\\(.)", r"\1", expression, flags=re.DOTALL) if session.flavor is Flavor.MYSQL else expression
 
 
-def of_other_family(table: Table, source: Structure, target: Structure, version: ServerVersion) -> Structure:
-    """What the source's table is on a target of the other family. Raises NoCounterpartError."""
+def of_other_family(
+    table: Table, source: Structure, target: Structure, version: ServerVersion, cascading: Collection[str] = ()
+) -> Structure:
+    """What the source's table is on a target of the other family. Raises NoCounterpartError.
+
+    ``cascading`` as for ``differences``.
+    """
     columns = {}
-    keys = {column.name for column in table.key.columns}
+    keys = {column.name.lower() for column in table.key.columns}.union(cascading)
     for column in table.columns:
         there, here = of_the_same_values(column, version), source.columns.get(column.name.lower())
         if here is not None:  # otherwise dropped since: the run reads definitions again before its first row
             kind, collation = plain_type(there.column_type), plain_collation(there.collation)
             found = target.columns.get(column.name.lower())
-            if found is not None and column.name not in keys and tells_apart(found.collation, collation):
+            if found is not None and column.name.lower() not in keys and tells_apart(found.collation, collation):
                 collation = found.collation
             columns[column.name.lower()] = replace(here, type=kind, collation=collation)
     valid = {f"json_valid({identifier(column.name)})" for column in table.columns if column.data_type == "json"}
@@ -137,11 +142,14 @@ def _unique_indexes(session: Session, names: Collection[TableName]) -> Iterator[
         yield table, index, tuple(columns)
 
 
-def differences(table: Table, source: Structure, target: Structure, *, ours: bool) -> Iterator[str]:
+def differences(
+    table: Table, source: Structure, target: Structure, *, ours: bool, cascading: Collection[str] = ()
+) -> Iterator[str]:
     """Why the target's table cannot hold the source's rows exactly, in words.
 
     ``ours``: it was created from the source's definition or found equal to it. Another version may print its
-    expressions differently.
+    expressions differently. ``cascading``: columns, in lower case, by whose values the run finds the rows that a
+    cascade has changed.
     """
     if target.engine not in ("InnoDB", table.target_engine):
         wanted = " or ".join(dict.fromkeys(["InnoDB", table.target_engine]))
@@ -153,7 +161,7 @@ def differences(table: Table, source: Structure, target: Structure, *, ours: boo
         yield f"the column {name} is not on the source"
     for name in sorted(source.columns.keys() & target.columns.keys()):
         yield from _column_differences(name, source.columns[name], target.columns[name])
-    yield from _index_differences(table, source, target)
+    yield from _index_differences(table, source, target, cascading)
     if any(map(takes_no_row, target.checks - source.checks)):
         yield "it takes no row: a run was about to drop it (CHECK (1 = 0))"
     if not ours:
@@ -171,7 +179,7 @@ def _column_differences(name: str, source: _Column, target: _Column) -> Iterator
         yield f"the column {name} is NOT NULL on the target only"
 
 
-def _index_differences(table: Table, source: Structure, target: Structure) -> Iterator[str]:
+def _index_differences(table: Table, source: Structure, target: Structure, cascading: Collection[str]) -> Iterator[str]:
     key = next((columns for columns, index in source.unique.items() if index == table.key.index_name), ())
     if key and key not in target.unique:
         yield f"it has no UNIQUE index over the key ({', '.join(key)})"
@@ -179,14 +187,15 @@ def _index_differences(table: Table, source: Structure, target: Structure) -> It
         if columns not in source.unique:
             over = ", ".join(columns)
             yield f"its UNIQUE index {index} ({over}) is not on the source: one row could replace another"
-    indexed = {column.partition("(")[0] for columns in (key, *source.unique) for column in columns}
-    indexed |= {column.name for column in table.key.columns if table.key.promised}
-    for name in sorted(indexed & source.columns.keys() & target.columns.keys()):
+    unique = {column.partition("(")[0] for columns in (key, *source.unique) for column in columns}
+    unique |= {column.name.lower() for column in table.key.columns if table.key.promised}
+    for name in sorted(unique.union(cascading) & source.columns.keys() & target.columns.keys()):
         ours, theirs = source.columns[name].collation, target.columns[name].collation
         if source.columns[name].type.startswith(("enum(", "set(")):
             continue  # compared by number
         if ours != theirs and ours.split("_")[0] == theirs.split("_")[0]:
-            yield f"the unique column {name} has the collation {theirs} and not {ours}, so other values count as equal"
+            what = f"unique column {name}" if name in unique else f"column {name} of a cascading foreign key"
+            yield f"the {what} has the collation {theirs} and not {ours}, so other values count as equal"
 
 
 def _expression_differences(source: Structure, target: Structure) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Checks that the target's tables are empty or hold this Ferry's own rows. Rows of others are never touched."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ferry_core.api.report import Phase
 from ferry_core.consistency.fence import COMPLETED
@@ -18,6 +18,7 @@ from ferry_core.preflight.result import Check, Finding, failed, refused, warning
 from ferry_core.preflight.structure import differences, of_other_family, plainly, structures
 from ferry_core.reasons import Reason
 from ferry_core.rows.target_keys import known_key_index
+from ferry_core.schema.cascades import cascades_among
 from ferry_core.schema.create import take_literally
 from ferry_core.tables.families import NoCounterpartError
 from ferry_core.tables.table import Table, TableName
@@ -173,23 +174,36 @@ def unlike_tables(context: PreflightContext) -> Iterator[tuple[Table, list[str]]
     on_target = {
         folded(name): found for name, found in structures(context.target, {table.target for table in existing}).items()
     }
-    own = _own(context)
+    own, cascading = _own(context), _cascading(context)
     for table in existing:
         here, there = on_source.get(table.source), on_target.get(folded(table.target))
         if here is None or there is None:
             continue  # dropped since: the run reads definitions again before its first row
         if context.crosses:
             try:
-                here, there = of_other_family(table, here, there, context.target.version), plainly(there)
+                here = of_other_family(table, here, there, context.target.version, cascading.get(table, ()))
+                there = plainly(there)
             except NoCounterpartError as problem:
                 yield table, [str(problem)]
                 continue
-        found = list(differences(table, here, there, ours=table in own))
+        found = list(differences(table, here, there, ours=table in own, cascading=cascading.get(table, ())))
         if table.key.promised and not known_key_index(context.target, table):
             key = ", ".join(column.name for column in table.key.columns)
             found.append(f"it has no index that begins with the key ({key}) that its rule names")
         if found:
             yield table, found
+
+
+def _cascading(context: PreflightContext) -> Mapping[Table, set[str]]:
+    """Columns on both ends of the cascades that a run follows by their values, in lower case."""
+    found: dict[Table, set[str]] = {}
+    if context.source_facts.variable("innodb_native_foreign_keys").upper() == "OFF":
+        return found  # the source logs the rows that cascades change
+    for cascade in cascades_among(context.tables):
+        if not cascade.child.whole:
+            for table, columns in (cascade.parent, cascade.referenced), (cascade.child, cascade.referencing):
+                found.setdefault(table, set()).update(column.name.lower() for column in columns)
+    return found
 
 
 def is_recreated(context: PreflightContext, table: Table) -> bool:

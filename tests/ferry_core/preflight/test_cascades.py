@@ -48,6 +48,20 @@ def test_foreign_keys_that_cascade(pair: Pair, schema: str, action: str) -> None
     assert f"only events of {schema}.parent show" in alone
 
 
+def test_columns_of_a_cascade_have_their_collation_on_the_target(pair: Pair, schema: str) -> None:
+    """By another one the target finds other rows of the child than the source has changed."""
+    text = "VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"
+    child = f"CREATE TABLE `{schema}`.child (id INT PRIMARY KEY, `Of` {text}, KEY (`Of`)"
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.parent (id {text} PRIMARY KEY)",
+        f"{child}, FOREIGN KEY (`Of`) REFERENCES parent (id) ON DELETE CASCADE)",
+    )
+    pair.target.execute(f"CREATE DATABASE `{schema}`", f"{child})".replace("_general_ci", "_bin"))
+    said = found_of_cascades(pair, schema).refused["TargetTableDiffers"]
+    assert f"{schema}.child differs" in said
+    assert "the column of of a cascading foreign key has the collation utf8mb4_bin and not utf8mb4_general_ci" in said
+
+
 UNFOLLOWED = {
     "SET NULL in a UNIQUE index": (
         (

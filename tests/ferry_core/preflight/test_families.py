@@ -3,8 +3,8 @@
 import pytest
 
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.preflight import Status
-from tests.support.preflight import check, told
+from ferry_core.preflight import Status, run_checks
+from tests.support.preflight import check, opened, told
 from tests.support.servers import Pair, Server
 
 Ends = tuple[Server, Server]
@@ -109,6 +109,25 @@ def test_a_table_made_by_hand(ends: Ends, schema: str) -> None:
     assert found.keys() == {"TargetTableDiffers"}
     assert f"{schema}.bad differs" in found["TargetTableDiffers"]
     assert "the unique column w has the collation utf8mb4_general_ci" in found["TargetTableDiffers"]
+
+
+def test_a_column_of_a_cascade_made_by_hand(ends: Ends, schema: str) -> None:
+    """The target finds the rows that a cascade has changed by its own collation."""
+    source, target = ends
+    text = "VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"
+    child = f"CREATE TABLE `{schema}`.child (id INT PRIMARY KEY, o {text}, KEY (o)"
+    source.execute(
+        f"CREATE TABLE `{schema}`.parent (id {text} PRIMARY KEY)",
+        f"{child}, FOREIGN KEY (o) REFERENCES parent (id) ON DELETE CASCADE)",
+    )
+    target.execute(f"CREATE DATABASE `{schema}`", f"{child})".replace("_general_ci", "_bin"))
+    try:
+        with opened(source, target, schema) as context:
+            context.source_facts.variables["innodb_native_foreign_keys"] = "ON"
+            found = told(run_checks(context))
+    finally:
+        target.drop_schemas(schema)
+    assert "the column o of a cascading foreign key has the collation utf8mb4_bin" in found["TargetTableDiffers"]
 
 
 def test_a_unique_index_by_bytes_made_by_hand(ends: Ends, schema: str) -> None:

@@ -66,6 +66,16 @@ def test_a_key_that_a_rule_may_name_is_printed_and_checked(pair: Pair, schema: s
         assert f"is no key of {schema}.t" in checked(key)["RuleKeyInvalid"]
 
 
+def test_a_key_that_a_rule_names_has_its_collation_on_the_target(pair: Pair, schema: str) -> None:
+    column = "`Code` VARCHAR(20) CHARACTER SET utf8mb4 COLLATE"
+    create = f"CREATE TABLE `{schema}`.t ({column} utf8mb4_general_ci NOT NULL, KEY (`Code`))"
+    pair.source.execute(create)
+    pair.target.execute(f"CREATE DATABASE `{schema}`", create.replace("_general_ci", "_bin"))
+    tables = {"include": [f"{schema}.*"], "rules": [{"match": f"{schema}.t", "key": ["Code"]}]}
+    found = told(check(pair.source, pair.target, schema, tables=tables))
+    assert "the unique column code has the collation utf8mb4_bin" in found["TargetTableDiffers"]
+
+
 @pytest.mark.parametrize(
     ("columns", "key"),
     [
