@@ -37,28 +37,32 @@ But each DELETE passes all rows deleted before that an old reader on the target 
 PATIENT_SECONDS = 24 * 3600
 """The target's wait_timeout during a copy: a row filter may keep the source's next rows away for hours.
 
-And the source's net_write_timeout: a throttle may keep the copier from reading them.
+And the source's: a throttle may hold the copy back for hours before it reads the first row.
 """
 
 
 class Pacing(Protocol):
-    """What may hold a copy back between two transactions."""
+    """What may hold a copy back before it reads the source.
 
-    @property
-    def largest_step(self) -> int | None:
-        """The largest number of rows that one transaction should load; None: no limit."""
+    Nothing may afterwards. Until its last row is sent, a SELECT of a table without transactions keeps every UPDATE and
+    DELETE waiting, and on any table an ALTER, behind which all other statements wait.
+    """
 
-    def admit(self, rows: int) -> float:
-        """Block until that many rows may move; returns the seconds that this took."""
+    def admit(self) -> float:
+        """Block until rows may move; returns the seconds that this took."""
+
+    def charge(self, rows: int) -> None:
+        """Account for rows that moved: whatever asks later waits for them."""
 
 
 class Unpaced:
     """No limits."""
 
-    largest_step: int | None = None
-
-    def admit(self, rows: int) -> float:  # noqa: ARG002 - any number
+    def admit(self) -> float:
         return 0.0
+
+    def charge(self, rows: int) -> None:
+        """Nobody counts them."""
 
 
 @dataclass
@@ -72,9 +76,8 @@ class _Part:
 class _Reading:
     """Totals of the source's rows read so far. ``hash_sum`` is the sum of their hashes, so equal rows count each."""
 
-    def __init__(self, statements: Statements, pacing: Pacing) -> None:
+    def __init__(self, statements: Statements) -> None:
         self._statements = statements
-        self._pacing = pacing
         self.rows = self.bytes = self.json_changed = self.hash_sum = 0
 
     def parts(self, rows: Iterator[Row]) -> Iterator[_Part]:
@@ -87,7 +90,7 @@ class _Reading:
             self.hash_sum += int(digest, 16) if digest else 0
             lines.append(line)
             size += len(line) + 1
-            if size >= PART_BYTES or len(lines) >= (self._pacing.largest_step or PART_BYTES):
+            if size >= PART_BYTES:
                 yield self._part(lines, size)
                 lines, size = [], 0
         if lines:
@@ -142,17 +145,16 @@ class WholeCopier:
 
     @contextmanager
     def _patiently(self, source: Session) -> Iterator[None]:
-        """Between two transactions the target's session holds no lock, so it may wait for the source's next rows."""
-        waits = (self._target, "wait_timeout"), (source, "net_write_timeout")
-        usual = [(session, name, session.number(f"SELECT @@SESSION.{name}")) for session, name in waits]
-        for session, name in waits:
-            session.execute(f"SET SESSION {name} = {PATIENT_SECONDS}")
+        """Between two statements neither session holds a lock, so it may wait for the next one."""
+        usual = [(one, one.number("SELECT @@SESSION.wait_timeout")) for one in (self._target, source)]
+        for session, _ in usual:
+            session.execute(f"SET SESSION wait_timeout = {PATIENT_SECONDS}")
         try:
             yield
         finally:
-            for session, name, seconds in usual:
+            for session, seconds in usual:
                 with suppress(RetriableError):  # a lost connection has raised already
-                    session.execute(f"SET SESSION {name} = {seconds}")
+                    session.execute(f"SET SESSION wait_timeout = {seconds}")
 
     def _copy(self, table: Table, selector: Selector) -> CopyResult:
         started, self._held = time.monotonic(), 0.0
@@ -161,10 +163,10 @@ class WholeCopier:
         if self._lock_clause:  # before the target's rows are deleted: it may be repeated for hours
             source.execute(statements.wait_for_locks(self._lock_clause))
         deleted = self._clear(table, selector)
-        reading, excused, writing = _Reading(statements, self._pacing), list[Warned](), 0.0
+        reading, excused, writing = _Reading(statements), list[Warned](), 0.0
         with closing(source.stream(statements.stream(hashed=hashed))) as rows:
             for part in reading.parts(rows):
-                self._wait_admitted(part.rows)
+                self._pacing.charge(part.rows)
                 began = time.monotonic()
                 excused += self._load(statements, part, hashed=hashed)
                 writing += time.monotonic() - began
@@ -184,9 +186,6 @@ class WholeCopier:
             read_seconds=time.monotonic() - started - writing - self._held,
             write_seconds=writing,
         )
-
-    def _wait_admitted(self, rows: int) -> None:
-        self._held += self._pacing.admit(rows)
 
     def _statements(self, table: Table, source: Session) -> Statements:
         packets = [session.number("SELECT @@max_allowed_packet") for session in (source, self._target)]
@@ -211,7 +210,7 @@ class WholeCopier:
     def _empty(self, table: Table) -> int:
         deleted, left = 0, True
         while left:
-            self._wait_admitted(0)
+            self._held += self._pacing.admit()
             with self._fence.transaction(self._target):
                 rows = self._target.execute(f"DELETE FROM {table.target.sql} LIMIT {EMPTY_ROWS}")
             left = rows == EMPTY_ROWS

@@ -4,7 +4,7 @@ Threads that move rows use ``Throttle`` only; ``run.probes`` makes the signals t
 """
 
 from ferry_core.throttle.names import COMMIT_LATENCY, REPLICA_LAG, SIGNALS, THREADS_RUNNING
-from ferry_core.throttle.parts import PartPacing
+from ferry_core.throttle.parts import WholePacing
 from ferry_core.throttle.pause import Pause
 from ferry_core.throttle.rate import RateLimit
 from ferry_core.throttle.throttle import Observed, Throttle
@@ -16,9 +16,9 @@ __all__ = [
     "SIGNALS",
     "THREADS_RUNNING",
     "Observed",
-    "PartPacing",
     "Pause",
     "RateLimit",
     "Throttle",
     "ThrottleState",
+    "WholePacing",
 ]

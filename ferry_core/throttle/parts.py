@@ -1,4 +1,4 @@
-"""The throttle within the copy of a whole table, which is one step for the thread that makes it but may take hours.
+"""The throttle of a copy of a whole table: it may hold it back before the source is read, never while it is read.
 
 Implements ``rows.whole.Pacing``. Made by the engine, one for all of its threads.
 """
@@ -7,16 +7,15 @@ from ferry_core.throttle.clock import Cancelled
 from ferry_core.throttle.throttle import Throttle
 
 
-class PartPacing:
+class WholePacing:
     """``cancelled`` ends each wait early; so does a pause."""
 
     def __init__(self, throttle: Throttle, cancelled: Cancelled) -> None:
         self._throttle = throttle
         self._cancelled = cancelled
 
-    @property
-    def largest_step(self) -> int | None:
-        return self._throttle.rate.largest_step
+    def admit(self) -> float:
+        return self._throttle.admit_whole(self._cancelled)
 
-    def admit(self, rows: int) -> float:
-        return self._throttle.admit_part(rows, self._cancelled)
+    def charge(self, rows: int) -> None:
+        self._throttle.charge_whole(rows)

@@ -1,9 +1,10 @@
 """Every data movement passes here: first the pause, then the signals, then the limit of rows per second.
 
 Copy workers call ``admit`` before a read-write pair and ``charge`` after it, the flusher ``hold``, and a copy of a
-whole table ``admit_part`` within it. The coordinator gives the settings (``apply``), evaluates the signals ten times a
-second, and reads ``state`` for the report and ``seconds`` for the metrics. The reason is text for people: no code
-branches on it. The limit of rows per second is for the copy; the signals hold changed keys back too.
+whole table ``admit_whole`` before it reads and ``charge_whole`` while it does. The coordinator gives the settings
+(``apply``), evaluates the signals ten times a second, and reads ``state`` for the report and ``seconds`` for the
+metrics. The reason is text for people: no code branches on it. The limit of rows per second is for the copy; the
+signals hold changed keys back too.
 """
 
 import logging
@@ -156,14 +157,14 @@ class Throttle:
         """Block while a signal throttles. Returns early if ``cancelled`` is set or the run is paused."""
         self._wait_signals(_Either(cancelled, self.pause))
 
-    def admit_part(self, rows: int, cancelled: Cancelled) -> float:
-        """Block until the next rows of a copy that has begun may move. Returns the seconds that this took.
+    def admit_whole(self, cancelled: Cancelled) -> float:
+        """Block until a copy of a whole table may go on. Returns the seconds that this took.
 
-        Returns early, without taking anything, if ``cancelled`` is set, the run is paused or nothing is throttled now.
+        Returns early if ``cancelled`` is set, the run is paused or nothing is throttled now.
         """
         began, stop = self._clock.now(), _Either(cancelled, self.pause, self._exempt)
         if self._wait_signals(stop):
-            self._wait_rate(rows, stop)
+            self._wait_rate(0, stop)
         return self._clock.now() - began
 
     def _wait_signals(self, stop: Cancelled) -> bool:
@@ -182,6 +183,11 @@ class Throttle:
     def charge(self, rows: int) -> None:
         """Account for rows moved beyond the number admitted; negative if fewer were moved."""
         self.rate.charge(rows)
+
+    def charge_whole(self, rows: int) -> None:
+        """Account for rows of a copy of a whole table, unless nothing is throttled now."""
+        if not self._exempt():
+            self.rate.charge(rows)
 
     # -- the report -----------------------------------------------------------------------------------------------
 

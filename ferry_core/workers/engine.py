@@ -27,7 +27,7 @@ from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
 from ferry_core.rows.chunks import Chunk
 from ferry_core.tables.table import KeyLiterals, KeySet
-from ferry_core.throttle import PartPacing, Throttle
+from ferry_core.throttle import Throttle, WholePacing
 from ferry_core.workers.chunk_source import ChunkSource
 from ferry_core.workers.events import EngineEvents
 from ferry_core.workers.flow import Flow
@@ -79,7 +79,7 @@ class Engine:
         self._workers_wanted = workers_wanted
         self._events = events
         self.ending = Cancellation()
-        self._pacing = PartPacing(throttle, self.ending)
+        self._pacing = WholePacing(throttle, self.ending)
         self._aside = threading.Event()
         self.row_locks = RowLocks(flow.reader.hurried_control)
         self._step = CopyStep(self._wait_allowed, self.ending, events.error, retry_seconds, self.row_locks)
@@ -332,7 +332,7 @@ class Engine:
             self._events.judge(move, result)
             timed(move, result)
             self.chunks.finished(move, chunk, result)
-        if not move.table.whole:  # such a copy was admitted part by part
+        if not move.table.whole:  # such a copy charges its rows itself
             self._throttle.charge(result.rows_sent - 1)
         self._events.chunk(move, result)
 

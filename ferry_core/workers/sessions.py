@@ -23,7 +23,7 @@ class CopySessions(SessionPair):
     """Other threads may only call ``interrupt`` and ``abort``."""
 
     def __init__(self, flow: Flow, pacing: Pacing | None = None) -> None:
-        """``pacing`` acts within the copy of a whole table."""
+        """``pacing`` holds copies of whole tables back."""
         super().__init__(flow.reader.rows, self._enrolled)
         self._flow = flow
         self._fence = flow.writer.fence

@@ -1,5 +1,6 @@
 """A table without a key is copied whole: exactly, equal rows as often as they are, whatever was there before."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -14,11 +15,13 @@ from ferry_core.rows.copier import CopyResult
 from ferry_core.rows.session_pair import SessionPair
 from ferry_core.rows.whole import WholeCopier
 from ferry_core.tables.table import EVERY_ROW, NO_KEY, KeyRange, Table
+from ferry_core.throttle import Throttle, WholePacing
 from tests.support.all_types import ddl, row_count, rows
 from tests.support.compare import assert_equal_tables
 from tests.support.keyless import assert_same_rows, create_keyless
 from tests.support.servers import Pair
 from tests.support.table_pair import PlainFence, TablePair
+from tests.support.waits import Background, wait_until
 
 ALL = KeyRange(None, None)
 FILTER = "c_varchar <> 'ünï日本🚢!' OR c_varchar IS NULL"
@@ -193,32 +196,29 @@ def test_a_first_copy_deletes_no_rows_of_others(pair: Pair, both: TablePair, sch
     assert_same_rows(pair.source, pair.target, schema, "plain")
 
 
-class CountedPacing:
-    """Lets everything move, and notes what had moved before."""
-
-    largest_step = 50
-
-    def __init__(self, moved: Callable[[], int]) -> None:
-        self._moved = moved
-        self.admitted: list[int] = []
-        self.before: list[int] = []
-
-    def admit(self, rows: int) -> float:
-        self.before.append(self._moved())
-        self.admitted.append(rows)
-        return 0.0
+HELD = [("MyISAM", "UPDATE t SET n = 2 LIMIT 1"), ("InnoDB", "ALTER TABLE t COMMENT = 'altered'")]
 
 
-def test_a_limit_acts_between_the_transactions_of_one_copy(pair: Pair, both: TablePair, schema: str) -> None:
-    create_keyless(pair.source, schema, ["plain"])
-    (table,) = both.selected(f"{schema}.plain")
-    pacing = CountedPacing(lambda: pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.plain"))
-    copied = WholeCopier(pair_of(both), both.fence, pacing=pacing).copy(table, EVERY_ROW)
-    deleting, *loading = pacing.admitted
-    assert deleting == 0
-    assert sum(loading) == copied.rows_sent == 256
-    assert max(loading) == CountedPacing.largest_step
-    assert pacing.before[1:] == [sum(loading[:number]) for number in range(len(loading))]
+@pytest.mark.parametrize(("engine", "statement"), HELD, ids=["MyISAM", "InnoDB"])
+def test_a_limit_of_rows_keeps_no_lock_on_the_source(
+    pair: Pair, both: TablePair, schema: str, engine: str, statement: str
+) -> None:
+    """The rows are more than the connection buffers, and at one row each second they would take a minute."""
+    pair.source.execute(
+        *(f"USE `{schema}`", f"CREATE TABLE t (n INT, big LONGTEXT) ENGINE={engine}"),
+        "INSERT INTO t VALUES (1, REPEAT('x', 524288))",
+        *["INSERT INTO t SELECT * FROM t"] * 6,
+    )
+    (table,) = both.selected(f"{schema}.t")
+    throttle = Throttle()
+    throttle.rate.set(1)
+    whole_copier = WholeCopier(pair_of(both), both.fence, pacing=WholePacing(throttle, threading.Event()))
+    copying = Background(lambda: whole_copier.copy(table, EVERY_ROW))
+    wait_until(lambda: pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.t") > 0, "rows are there")
+    pair.source.execute(f"USE `{schema}`", "SET SESSION lock_wait_timeout = 10", statement)
+    copying.join()
+    assert pair.target.value(f"SELECT COUNT(*) FROM `{schema}`.t") == 64
+    assert throttle.rate.must_wait(), "whatever copies next waits for these rows"
 
 
 def test_rows_there_stay_while_a_row_is_locked_on_the_source(pair: Pair, both: TablePair, schema: str) -> None:

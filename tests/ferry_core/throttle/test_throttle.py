@@ -209,7 +209,7 @@ def test_nothing_is_throttled_while_exempt() -> None:
     throttle.evaluate()
     clock.on_wait = lambda: exempt.append(True)
     throttle.hold(threading.Event())
-    assert throttle.admit_part(500, threading.Event()) == 0
+    assert throttle.admit_whole(threading.Event()) == 0
     assert clock.time < 1
     throttle.evaluate()
     assert not throttle._reported
@@ -222,7 +222,7 @@ def test_a_limit_of_rows_that_becomes_exempt_lets_a_whole_copy_go_on() -> None:
     throttle.rate.set(1)
     throttle.charge(1000)
     clock.on_wait = lambda: exempt.append(True)
-    assert throttle.admit_part(500, threading.Event()) < 1
+    assert throttle.admit_whole(threading.Event()) < 1
 
 
 def test_settings_are_patched_live() -> None:
