@@ -37,6 +37,12 @@ class Counters:
         self.out_of_order: Position | None = None
         self.offset = 0
         """Where the last event ended in ``file``. Too low if the source has skipped more than 4 GiB of a file."""
+        self.least = 0
+        """The least offset of the next transaction of ``file``. While the source skips, heartbeats have lower ones."""
+
+    def skipped(self) -> None:
+        """The source has ended skipping: what follows in ``file`` is not before ``least``."""
+        self.offset, self.least = max(self.offset, self.least), 0
 
     def end_of(self, event: bytes) -> int:
         """Where the next event of ``file`` ends: its header has only the lower four bytes of that offset."""
@@ -46,6 +52,12 @@ class Counters:
             return low
         wraps = (read >> 32) + ((read & (_WRAP - 1)) - low > _WRAP // 2)
         return wraps << 32 | low
+
+    def end_of_heartbeat(self, event: bytes) -> int:
+        """The same of a heartbeat. At an unchanged place nothing is skipped any more."""
+        if self.end_of(event) == self.offset:
+            self.skipped()
+        return self.end_of(event)
 
     def begin_of(self, event: bytes) -> int:
         """Where the next event of ``file`` begins."""

@@ -205,6 +205,7 @@ class Transactions(Generic[M]):
             self._selected.skip(alone(), processed)
 
     def _gtid(self, data: bytes, end: int) -> None:
+        self._counters.skipped()
         parse = events.parse_gtid if data[5] == events.GTID else events.parse_tagged_gtid
         source, number, committed_at = parse(data, end)
         position = self._counters.processed.position
@@ -217,6 +218,7 @@ class Transactions(Generic[M]):
         self._open(data, f"{source}:{number}", position.add(source, number), committed_at)
 
     def _mariadb_gtid(self, data: bytes, end: int) -> None:
+        self._counters.skipped()
         begun = events.parse_mariadb_gtid(data, end)
         position = self._counters.processed.position
         if not isinstance(position, MariaDbGtids):
@@ -362,7 +364,7 @@ class Transactions(Generic[M]):
         So one means "caught up" only at the end of the last event or at the place of the previous heartbeat.
         """
         counters = self._counters
-        place = counters.end_of(data)
+        place = counters.end_of_heartbeat(data)
         if self._group is None and self._selected.changed(counters.processed):
             self._maps.clear()
         counters.caught_up = self._group is None and place == counters.offset
@@ -373,7 +375,7 @@ class Transactions(Generic[M]):
     def _rotate(self, data: bytes, end: int) -> None:
         # In this order: a reader of the new file's name must not combine it with the offset in the old file.
         file, offset = events.parse_rotate(data, end)
-        self._counters.offset = files.first_offset(self._counters, file, offset)
+        self._counters.offset, self._counters.least = offset, files.first_offset(self._counters, file, offset)
         self._counters.file = file
 
     def _format(self, data: bytes, _end: int) -> None:

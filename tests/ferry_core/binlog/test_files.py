@@ -157,6 +157,19 @@ def test_a_source_that_skips_a_huge_transaction(start: Position, first: bytes, s
     assert not again.streamer.reached(BinlogEnd(FILE, GIB + 1)), "the transaction is not skipped"
 
 
+@pytest.mark.parametrize(
+    ("start", "first"), [(GtidSet(), gtid(1)), (MariaDbGtids(), mariadb_gtid(7))], ids=["mysql", "mariadb"]
+)
+def test_heartbeats_of_a_source_that_skips_a_huge_transaction(start: Position, first: bytes) -> None:
+    """They have low places until it has skipped it, and the place behind it from then on."""
+    before = huge(5 * GIB, start=start, first=first).counters.processed
+    places = 500, 6 * GIB, 6 * GIB
+    beats = [at(place, event(events.HEARTBEAT, FILE.encode())) for place in places]
+    begun = rotate(FILE, 4), at(126, description())
+    assert not Stream(before, *begun, beats[0]).streamer.reached(BinlogEnd(FILE, 4 * GIB + 100))
+    assert Stream(before, *begun, *beats).streamer.reached(BinlogEnd(FILE, 6 * GIB))
+
+
 def test_artificial_events_have_no_place() -> None:
     """Sent before the first event of a place in the middle of a file."""
     stream = Stream(FilePosition(FILE, 3 * GIB), rotate(FILE, 3 * GIB), description(), at(3 * GIB + 99, anonymous()))
