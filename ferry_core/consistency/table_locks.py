@@ -7,7 +7,8 @@ concurrent inserts. Called by the flusher and the table start, after the wait of
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.consistency.visibility import DEADLINE_SECONDS, Visibility
@@ -15,6 +16,9 @@ from ferry_core.errors import LockConflict, RetriableError
 from ferry_core.mysql.session import Session
 from ferry_core.reasons import Reason
 from ferry_core.tables.table import Table
+
+FROZEN_SECONDS = 3
+"""After so long without UNLOCK TABLES the server ends the session, and with it the lock that keeps writers waiting."""
 
 
 def wait_for_rows(
@@ -37,7 +41,22 @@ def _wait_for_statements(session: Session, tables: Sequence[Table], cancelled: C
 
     Tables with transactions are ignored. One after another: nobody waits for one table because we wait for the next.
     """
-    return all(_wait(session, table, cancelled) for table in tables if not table.transactional)
+    locked = [table for table in tables if not table.transactional]
+    if not locked:
+        return True
+    with _closed_if_frozen(session):
+        return all(_wait(session, table, cancelled) for table in locked)
+
+
+@contextmanager
+def _closed_if_frozen(session: Session) -> Iterator[None]:
+    usual = session.number("SELECT @@SESSION.wait_timeout")
+    session.execute(f"SET SESSION wait_timeout = {FROZEN_SECONDS}")
+    try:
+        yield
+    finally:
+        with suppress(RetriableError):  # a lost connection has raised already
+            session.execute(f"SET SESSION wait_timeout = {usual}")
 
 
 def _wait(session: Session, table: Table, cancelled: Callable[[], bool]) -> bool:

@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
+from ferry_core.consistency import table_locks
 from ferry_core.consistency.gate import TableGate
 from ferry_core.errors import ConnectionLost, ResourceExhausted, TooLarge
 from ferry_core.mysql.endpoint import Endpoint
@@ -12,11 +14,12 @@ from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
 from ferry_core.retries import Retries
 from ferry_core.rows.copier import RowCopier
-from ferry_core.tables.table import KeySet
+from ferry_core.tables.table import KeySet, TableName
 from tests.support.engine_in_process import COPIED, EngineInProcess, StartState
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 from tests.support.table_pair import make_table
+from tests.support.tables import simple_table
 from tests.support.waits import Background, wait_until
 
 TABLE = "id INT NOT NULL PRIMARY KEY, v INT"
@@ -268,3 +271,20 @@ def test_an_exception_keeps_the_gate_shut() -> None:
             raise ZeroDivisionError
         with gate.flush(lambda: True) as entered:
             assert not entered, name
+
+
+def test_a_frozen_run_keeps_no_table_locked(pair: Pair, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stopped between LOCK TABLES and UNLOCK TABLES: writers of a table without transactions wait for it."""
+    pair.source.execute(f"CREATE TABLE `{schema}`.t (id INT) ENGINE=MyISAM")
+    table = replace(simple_table(), source=TableName(schema, "t"), engine="MyISAM")
+    with Session(pair.source.endpoint("source"), Purpose.CONTROL) as session:
+        execute = session.execute
+
+        def frozen(statement: str) -> int:
+            if statement == "UNLOCK TABLES":
+                pair.source.execute("SET SESSION lock_wait_timeout = 30", f"INSERT INTO `{schema}`.t VALUES (1)")
+            return execute(statement)
+
+        monkeypatch.setattr(session, "execute", frozen)
+        with pytest.raises(ConnectionLost):
+            table_locks._wait_for_statements(session, [table], lambda: False)
