@@ -152,7 +152,7 @@ def test_truncate_in_every_phase(pair: Pair, schema: str, tmp_path: Path, engine
     create_keyless(pair.source, schema, names, doublings=10)
     pair.source.execute(*(f"ALTER TABLE `{schema}`.{name} ENGINE={engine}" for name in names))
     spec: dict[str, Any] = {"tables": {"include": [f"{schema}.*"]}, "cutover": PATIENT}
-    spec["throttle"] = {"maxRowsPerSecond": 4000}
+    spec |= {"throttle": {"maxRowsPerSecond": 2000}, "copy": {"workers": 1}}  # the second table waits for two seconds
     emptied = [f"TRUNCATE TABLE `{schema}`.{name}" for name in names]
     with FerryProcess(tmp_path / "ferry", pair, **spec) as ferry:
         with KeylessWriters(pair.source, schema, names, seed_of_run()) as writers:
