@@ -89,17 +89,17 @@ class SessionPair:
         self.bulk = False
         """Whether its steps read many rows, also of tables that are not copied whole."""
 
-    def source(self, table: Table | None = None) -> Session:
+    def source(self, table: Table | None = None, *, bulk: bool = False) -> Session:
         """The session that renders this table's rows, borrowed until the step ends.
 
-        Without a table: one that needs no row filter.
+        Without a table: one that needs no row filter. ``bulk``: the step may need it for long.
         """
         text = table is not None and table.row_filter is not None
         session = self._borrowed
         if session is not None and not session.closed and text == self._borrowed_text:
             return session
         self.give_back()
-        bulk = self.bulk or (table is not None and table.whole)
+        bulk = bulk or self.bulk or (table is not None and table.whole)
         session = self._sources.borrow(Need(text, self.quiet, bulk, self._given_up))
         with self._lending:
             self._borrowed, self._borrowed_text, self._broken = session, text, False

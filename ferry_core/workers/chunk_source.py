@@ -65,8 +65,9 @@ class ChunkSource:
             with self._changed:
                 chunks.walk.busy = False
                 self._changed.notify_all()
-                if chunks is move.chunks:  # otherwise the move has started over meanwhile
-                    return move, chunks.further(rows, hi)
+                if chunks is not move.chunks:  # the move has started over meanwhile
+                    return None  # not waiting here, with a session
+                return move, chunks.further(rows, hi)
 
     def finished(self, move: TableMove, chunk: Chunk, result: CopyResult) -> None:
         """The chunk's rows are committed on the target."""

@@ -26,6 +26,7 @@ from ferry_core.moves.move import TableMove
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
 from ferry_core.rows.chunks import Chunk
+from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.table import KeyLiterals, KeySet
 from ferry_core.throttle import Throttle, WholePacing
 from ferry_core.workers.chunk_source import ChunkSource
@@ -34,7 +35,7 @@ from ferry_core.workers.flow import Flow
 from ferry_core.workers.patience import RETRY_SECONDS
 from ferry_core.workers.related_rows import RelatedRows
 from ferry_core.workers.row_locks import RowLocks
-from ferry_core.workers.sessions import CopySessions
+from ferry_core.workers.sessions import CopySessions, FlushWaitsError
 from ferry_core.workers.step import CopyStep
 
 log = logging.getLogger(__name__)
@@ -324,10 +325,11 @@ class Engine:
             if not self.chunks.valid(move, chunk):
                 return
             try:
-                result = self._step.copy(pair, chunk.table, chunk.selector, lambda: self._retry_chunk(chunk))
-            except TooLarge as error:
-                self._events.error(error)
-                self._step.retrying(pair, lambda: self.chunks.split(chunk, pair.source(chunk.table)))
+                result = self._copied(pair, move, chunk)
+            except FlushWaitsError:  # only while nothing of the chunk is read or written
+                self.chunks.returned(chunk)
+                return
+            if result is None:
                 return
             self._events.judge(move, result)
             timed(move, result)
@@ -335,6 +337,18 @@ class Engine:
         if not move.table.whole:  # such a copy charges its rows itself
             self._throttle.charge(result.rows_sent - 1)
         self._events.chunk(move, result)
+
+    def _copied(self, pair: CopySessions, move: TableMove, chunk: Chunk) -> CopyResult | None:
+        """None if it was too large, and is divided."""
+        pair.yields = lambda: not move.gate.open_for_chunks
+        try:
+            return self._step.copy(pair, chunk.table, chunk.selector, lambda: self._retry_chunk(chunk))
+        except TooLarge as error:
+            self._events.error(error)
+            self._step.retrying(pair, lambda: self.chunks.split(chunk, pair.source(chunk.table)))
+            return None
+        finally:
+            pair.yields = bool
 
     def _retry_chunk(self, chunk: Chunk) -> None:
         self.chunks.troubled(chunk)
@@ -381,8 +395,9 @@ class Engine:
             return xids.difference(self.buffer.prepared_xids())
 
         over, visibility = self.ending.is_set, self.flow.reader.visibility
+        bulk = any(table.whole for table in tables)  # it may wait long for a lock on one; others must not
         return self._step.retrying(
-            pair, lambda: wait_for_rows(pair.source(), visibility, tables, seen, over, undecided)
+            pair, lambda: wait_for_rows(pair.source(bulk=bulk), visibility, tables, seen, over, undecided)
         )
 
 

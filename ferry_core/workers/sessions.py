@@ -4,6 +4,7 @@ Used by the copy workers and by the flusher's batches. ``workers.step`` decides 
 """
 
 import time
+from typing import TYPE_CHECKING
 
 from ferry_core.mysql.processes import kill
 from ferry_core.mysql.session import Session
@@ -13,10 +14,17 @@ from ferry_core.rows.whole import Pacing, WholeCopier
 from ferry_core.tables.table import Table
 from ferry_core.workers.flow import Flow
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 IDLE_SECONDS = 40.0
 """A session on the target that was idle for longer is replaced before a step, because the target closes it after 60 s
 (``mysql.session``).
 """
+
+
+class FlushWaitsError(Exception):
+    """A chunk that waits for a session gives up, because a flush waits for the end of the chunk."""
 
 
 class CopySessions(SessionPair):
@@ -35,6 +43,14 @@ class CopySessions(SessionPair):
         self.conflicted = False
         """Whether a step met a lock conflict. The caller resets it before the step."""
         self.busy = False
+        """Whether a step has its sessions and has not ended."""
+        self.yields: Callable[[], bool] = bool
+        """Whether a wait for a session ends with FlushWaitsError."""
+
+    def _given_up(self) -> bool:
+        if self.yields():
+            raise FlushWaitsError
+        return False
 
     def _enrolled(self) -> Session:
         session = self._flow.writer.rows()
@@ -47,20 +63,20 @@ class CopySessions(SessionPair):
 
     def copier(self, table: Table) -> RowCopier | WholeCopier:
         """The copier for both sessions, kept with them because it caches their packet sizes and statements."""
+        source = self.source(table)
         self.refresh()
         if table.whole:
             return self._whole
-        source = self.source(table)
         if source not in self._copiers:
             self._copiers = {session: copier for session, copier in self._copiers.items() if not session.closed}
             self._copiers[source] = RowCopier(source, self.target, self._fence, self._lock_clause)
         return self._copiers[source]
 
     def refresh(self) -> None:
-        """Close sessions that have been idle for long. Call it before a step."""
+        """Close a session on the target that has been idle for long. Call it before a step uses it."""
         now = time.monotonic()
         if now - self._used > IDLE_SECONDS:
-            self.close()
+            self._close_target()
         self._used = now
 
     def recover(self) -> None:
@@ -84,6 +100,12 @@ class CopySessions(SessionPair):
 
     def close(self) -> None:
         super().close()
+        self._close_target()
+
+    def _close_target(self) -> None:
+        if self._target is not None:
+            self._target.close()
+            self._target = None
         self._copiers.clear()
         if self._slot is not None:
             self._fence.leave(self._slot)

@@ -4,8 +4,10 @@ A thread borrows one for a step: the read of a chunk and its write, a batch of c
 a comparison. So the source has ``copy.workers`` + 1 of them at most, however many threads there are. They are opened
 when they are needed and closed when they are idle.
 
-Who has waited longest is first. Steps that read many rows get ``copy.workers`` sessions at most: a table that is copied
-whole may take hours, and changed keys must not wait for that. No step waits for a session while it holds one.
+Who has waited longest is first. Steps that read many rows (bulk) get ``copy.workers`` sessions at most, and one less
+than there are: a table that is copied whole may take hours, and changed keys must not wait for that. If there are fewer
+sessions than bulk steps that run already, because ``copy.workers`` was lowered or an attempt to cut over begins, one
+other step gets a session all the same. No step waits for a session while it holds one.
 """
 
 import threading
@@ -100,7 +102,9 @@ class SourceSessions(Lender):
 
     def _admitted(self, need: Need) -> bool:
         bulk = sum(one.bulk for one in self._lent)
-        return len(self._lent) < self._most and not (need.bulk and bulk >= self._workers())
+        if need.bulk:
+            return len(self._lent) < self._most and bulk < max(1, min(self._workers(), self._most - 1))
+        return len(self._lent) < self._most or bulk == len(self._lent)
 
     def _return_turn(self, need: Need) -> None:
         with self._changed:
@@ -151,11 +155,11 @@ class SourceSessions(Lender):
             need = self._needs.pop(session)
             if session.closed:
                 self._close(session)
-            elif self._closed or len(self._needs) + len(self._free) >= self._most:
+            elif len(self._needs) + len(self._free) >= self._most:
                 session.close()
                 self._settings.pop(session)
             else:
-                self._free.append((time.monotonic(), session))
+                self._keep(session)
         self._return_turn(need)
 
     def warm(self, count: int) -> None:
@@ -167,10 +171,17 @@ class SourceSessions(Lender):
                 self._lent.append(need)
             try:
                 session = self._opened()
-                with self._changed:
-                    self._free.append((time.monotonic(), session))
+                self._keep(session)
             finally:
                 self._return_turn(need)
+
+    def _keep(self, session: Session) -> None:
+        with self._changed:
+            if self._closed:
+                session.close()
+                self._settings.pop(session)
+            else:
+                self._free.append((time.monotonic(), session))
 
     def close_idle(self) -> None:
         """Called all the time."""

@@ -48,9 +48,10 @@ class CopyStep:
         """
 
         def body() -> CopyResult:
+            copier = pair.copier(table)
             pair.busy = True
             try:
-                return pair.copier(table).copy(table, selector)
+                return copier.copy(table, selector)
             finally:
                 pair.busy = False
 

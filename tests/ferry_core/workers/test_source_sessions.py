@@ -17,8 +17,10 @@ from ferry_core.rows.session_pair import Need, SessionPair
 from ferry_core.verify.sessions import ReadSessions
 from ferry_core.workers import source_sessions
 from ferry_core.workers.source_sessions import SourceSessions
+from tests.support.engine_in_process import EngineInProcess
 from tests.support.servers import Pair
-from tests.support.waits import PATIENCE_SECONDS, wait_until
+from tests.support.table_pair import make_table
+from tests.support.waits import PATIENCE_SECONDS, Background, wait_until
 
 WORKERS = 2
 
@@ -242,6 +244,48 @@ def test_a_cutover_attempt_leaves_room_for_its_own_sessions(shared: SourceSessio
         shared.leave(0)
         with borrowed(shared):
             assert opened.count == 2
+
+
+def test_changed_keys_get_a_session_whatever_else_is_running(shared: SourceSessions, opened: Opened) -> None:
+    """Also if an attempt begins, or ``copy.workers`` is lowered, while steps run that take hours."""
+    lent = [shared.borrow(need(bulk=True)) for _ in range(WORKERS)]
+    shared.leave(WORKERS + 1)
+    with borrowed(shared):
+        second = background(lambda: shared.borrow(need()))
+        wait_until(lambda: bool(shared._waiting), "it waits")
+        assert opened.count == WORKERS + 1
+    shared.give_back(second.result(PATIENCE_SECONDS))
+    bulk = background(lambda: shared.borrow(need(bulk=True)))
+    wait_until(lambda: bool(shared._waiting), "it waits")
+    with borrowed(shared):
+        assert not bulk.done()
+    for session in lent:
+        shared.give_back(session)
+    shared.give_back(bulk.result(PATIENCE_SECONDS))
+
+
+def test_a_chunk_that_waits_for_a_session_lets_a_flush_pass(pair: Pair, schema: str) -> None:
+    """One flusher serves all tables: if it waited for such a chunk, no change would be written for that long."""
+    name = make_table(pair, schema, "id INT NOT NULL PRIMARY KEY, v INT", "(1, 10), (2, 20)")
+    with EngineInProcess(pair, schema) as run:
+        run.stream()
+        assert run.make_readable()
+        copying = run.engine._pair()
+        copying.bulk = True
+        found = run.engine._next_chunk(copying)
+        assert found is not None
+        long = [run.engine._rows.borrow(need(bulk=True)) for _ in range(16)]
+        chunk = Background(lambda: run.engine._copy_chunk(copying, *found))
+        assert chunk.stays(), "it waits for a session"
+        pair.source.execute(f"UPDATE {name} SET v = 11 WHERE id = 1")
+        run.pending(1)
+        run.flush().join()
+        chunk.join()
+        assert not run.chunks.all_done
+        for session in long:
+            run.engine._rows.give_back(session)
+        run.chunk().join()
+        run.equal()
 
 
 @contextmanager
