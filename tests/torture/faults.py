@@ -365,7 +365,7 @@ _CHANGED = frozenset({Reason.SCHEMA_CHANGED, Reason.TARGET_TABLE_DIFFERS})
 _LOST = frozenset({Reason.SOURCE_HISTORY_LOST, Reason.ROWS_DIFFER})
 
 ENDING: dict[str, Fault] = {
-    "source loses its tail": Fault(_TAILS, "source", _loses_tail, 5.0, _LOST),
+    "source loses its tail": Fault(_TAILS, "source", _loses_tail, 10.0, _LOST),
     "table altered": Fault(_DDLS, "people", _ddl("ALTER TABLE {s}.bulk ADD COLUMN added INT"), reasons=_CHANGED),
     "table truncated": Fault(_DDLS, "people", _ddl("TRUNCATE TABLE {s}.aim"), reasons=_CHANGED),
     "table renamed": Fault(_DDLS, "people", _ddl("RENAME TABLE {s}.aim TO {s}.aside_aim"), reasons=_CHANGED),

@@ -21,7 +21,7 @@ STAGES = ("Copying", "Streaming", "ReadyForCutover", "CuttingOver", "Completed")
 """In their order."""
 _ACTING = {"copier": 0.85, "source": 0.22, "target": 0.22, "source network": 0.5, "target network": 0.5, "people": 0.4}
 """How often each does something in a step."""
-_ENDING_SHARE = 0.2
+_ENDING_SHARE = 0.25
 _SHARES = {"Copying": 0.45, "Streaming": 0.2, "ReadyForCutover": 0.1, "CuttingOver": 0.25}
 """How much of a round happens at each stage, if the run does not come further by itself."""
 _ANY_TIME_SHARE = 0.1
