@@ -20,6 +20,11 @@ def host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def server_address(host: str | None, port: int, socket: str | None) -> str:
+    """The path of the Unix socket, or ``host:port``."""
+    return socket or host_port(host or "", port)
+
+
 def counted(number: int, noun: str) -> str:
     """``1 table``, ``1234 tables``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -21,6 +21,11 @@ KIND, PLURAL, SINGULAR, SHORT = "Ferry", "ferries", "ferry", "fy"
 
 HEAD = "# Made from the models: python -m ferry_core.api.crd > deploy/crds/ferries.yaml\n"
 
+_NO_SOCKET = (
+    "a copier in a Pod cannot open a socket of another machine: give host instead, or move with ferry run on the "
+    "server's machine"
+)
+
 _KEPT = (
     "type", "description", "enum", "pattern", "format", "minimum", "maximum", "minLength", "maxLength",
     "minItems", "maxItems", "maxProperties", "x-kubernetes-validations",
@@ -74,10 +79,28 @@ def schema() -> Schema:
     }
     root["required"] = ["spec"]
     root["x-kubernetes-validations"] += _changes()
+    _refuse_sockets(spec["properties"])
     spec["properties"]["aborted"]["x-kubernetes-validations"] = [
         {"rule": "self || !oldSelf", "message": "aborted cannot be undone: create a new Ferry to move again"}
     ]
     return root
+
+
+def _refuse_sockets(spec: Mapping[str, Schema]) -> None:
+    """Only a run outside the cluster can open a socket."""
+    source, target = (spec[end]["properties"] for end in ("source", "target"))
+    servers = (
+        spec["source"],
+        spec["target"],
+        source["primary"],
+        source["replicas"]["items"],
+        target["replicas"]["items"],
+    )
+    for server in servers:
+        server["x-kubernetes-validations"] = [
+            {"rule": "!has(self.socket)", "message": _NO_SOCKET, "fieldPath": ".socket"},
+            {"rule": "has(self.host) || has(self.socket)", "message": "host is required", "fieldPath": ".host"},
+        ]
 
 
 def _wanted(ferry: str) -> str:
@@ -109,11 +132,18 @@ def _changes() -> list[Schema]:
         },
         *(
             {
-                "rule": f"{early} || self.spec.{field} == oldSelf.spec.{field}",
+                "rule": f"{early} || {unless}self.spec.{field} == oldSelf.spec.{field}",
                 "message": f"spec.{field} cannot change once the Ferry is validated: create a new Ferry instead",
                 "fieldPath": f".spec.{field}",
             }
-            for field in ("tables", "source.host", "source.port", "target.host", "target.port", "checkpoint")
+            for field, unless in (
+                ("tables", ""),
+                ("source.host", "!has(self.spec.source.host) || "),  # refused by its own rule
+                ("source.port", ""),
+                ("target.host", "!has(self.spec.target.host) || "),
+                ("target.port", ""),
+                ("checkpoint", ""),
+            )
         ),
     ]
 

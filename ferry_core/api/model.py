@@ -22,7 +22,8 @@ from pydantic_core import CoreSchema, PydanticCustomError
 class Rule:
     """A condition on the fields of one model."""
 
-    cel: str
+    cel: str | None
+    """None: only for manifests that are read outside a cluster."""
     message: str
     holds: Callable[[Any], bool]
     field_path: str | None = None
@@ -56,7 +57,9 @@ class Model(BaseModel):
         for name, text in _attribute_docstrings(cls).items():
             properties[cls.model_fields[name].alias or name]["description"] = " ".join(text.split())
         if cls.RULES:
-            described["x-kubernetes-validations"] = [_described(rule) for rule in cls.RULES]
+            described["x-kubernetes-validations"] = [
+                _described(rule.cel, rule) for rule in cls.RULES if rule.cel is not None
+            ]
         return described
 
 
@@ -75,6 +78,6 @@ def _attribute_docstrings(model: type[Model]) -> dict[str, str]:
     return {name: text for name, text in found.items() if name in model.model_fields}
 
 
-def _described(rule: Rule) -> dict[str, str]:
-    validation = {"rule": rule.cel, "message": rule.message}
+def _described(cel: str, rule: Rule) -> dict[str, str]:
+    validation = {"rule": cel, "message": rule.message}
     return validation | ({"fieldPath": rule.field_path} if rule.field_path else {})

@@ -1,5 +1,6 @@
 """How the spec names a server: address, credentials, TLS. Used by ``spec``; ``manifest`` makes endpoints from it."""
 
+from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -7,8 +8,8 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from ferry_core.api.choices import TlsMode
-from ferry_core.api.model import Model
-from ferry_core.text import host_port
+from ferry_core.api.model import Model, Rule
+from ferry_core.text import server_address
 
 
 def with_a_host(url: str) -> str:
@@ -34,6 +35,7 @@ Url = Annotated[
     AfterValidator(with_a_host),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Socket = Annotated[str, Field(min_length=2, max_length=107, pattern=r"^/[^\x00-\x1f\x7f]+$")]
 
 
 class CredentialsRef(Model):
@@ -65,22 +67,52 @@ class Tls(Model):
     """CA and client certificate; without it the system's trusted CAs apply."""
 
 
+def _without(field: str) -> Callable[["Replica | Primary | Server"], bool]:
+    """Tells whether no socket comes with this field."""
+    return lambda server: server.socket is None or field not in server.model_fields_set
+
+
+# In a cluster there are no sockets: crd has the rules of kube-apiserver.
+_HOST_OR_SOCKET = (
+    Rule(
+        None,
+        "host is required, or socket for a server on this machine; add one",
+        lambda server: server.host is not None or server.socket is not None,
+    ),
+    Rule(
+        None,
+        "host and socket exclude each other: keep host, or keep socket for a server on this machine",
+        lambda server: server.host is None or server.socket is None,
+    ),
+    Rule(None, "a socket has no port: remove port, or give host instead of socket", _without("port")),
+    Rule(
+        None,
+        "a socket needs no TLS, because nothing leaves the machine: remove tls, or give host instead of socket",
+        _without("tls"),
+    ),
+)
+
+
 class Replica(Model):
     """A replica whose lag throttles the run. It is only asked for its lag."""
 
-    host: Host
-    """Host name or address."""
+    host: Host | None = None
+    """Host name or address. Either this or socket is required."""
     port: Port = 3306
     """TCP port."""
+    socket: Socket | None = None
+    """Path of its Unix socket, instead of host and port. Only outside Kubernetes."""
     credentials_secret_ref: CredentialsRef | None = None
     """Secret with user name and password; without it those of its server are used."""
     tls: Tls | None = None
     """Encryption and verification of the connection; without it as for its server."""
 
+    RULES = _HOST_OR_SOCKET
+
     @property
     def address(self) -> str:
         """In messages."""
-        return host_port(self.host, self.port)
+        return server_address(self.host, self.port, self.socket)
 
 
 class Primary(Model):
@@ -88,28 +120,34 @@ class Primary(Model):
     at the cutover writes stop here.
     """
 
-    host: Host
-    """Host name or address of the primary itself, not of a balancer."""
+    host: Host | None = None
+    """Host name or address of the primary itself, not of a balancer. Either this or socket is required."""
     port: Port = 3306
     """TCP port."""
+    socket: Socket | None = None
+    """Path of its Unix socket, instead of host and port. Only outside Kubernetes."""
     credentials_secret_ref: CredentialsRef | None = None
     """Secret with user name and password; without it those of the source are used."""
     tls: Tls | None = None
     """Encryption and verification of the connection; without it as for the source."""
 
+    RULES = _HOST_OR_SOCKET
+
     @property
     def address(self) -> str:
         """In messages."""
-        return host_port(self.host, self.port)
+        return server_address(self.host, self.port, self.socket)
 
 
 class Server(Model):
     """One MySQL or MariaDB server."""
 
-    host: Host
-    """Host name or address. Immutable once validated."""
+    host: Host | None = None
+    """Host name or address. Immutable once validated. Either this or socket is required."""
     port: Port = 3306
     """TCP port. Immutable once validated."""
+    socket: Socket | None = None
+    """Path of the server's Unix socket on this machine, instead of host, port and tls. Only outside Kubernetes."""
     credentials_secret_ref: CredentialsRef
     """Secret with user name and password; a new reference restarts the copier."""
     tls: Tls = Tls()
@@ -117,10 +155,12 @@ class Server(Model):
     replicas: Annotated[list[Replica], Field(max_length=16)] = []
     """Replicas of this server whose lag throttle.maxReplicaLag limits."""
 
+    RULES = _HOST_OR_SOCKET
+
     @property
     def address(self) -> str:
         """In messages."""
-        return host_port(self.host, self.port)
+        return server_address(self.host, self.port, self.socket)
 
 
 class Source(Server):

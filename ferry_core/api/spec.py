@@ -229,7 +229,7 @@ class Copier(Model):
 
 
 def _servers_differ(spec: "Spec") -> bool:
-    same = (spec.source.host, spec.source.port) == (spec.target.host, spec.target.port)
+    same = spec.source.address == spec.target.address
     return not same or bool(spec.tables.rename_schemas) or any(rule.target is not None for rule in spec.tables.rules)
 
 
@@ -250,6 +250,7 @@ class Spec(Model):
 
     RULES = (
         Rule(
+            "!has(self.source.host) || !has(self.target.host) || "
             "self.source.host != self.target.host || self.source.port != self.target.port || "
             "(has(self.tables.renameSchemas) && self.tables.renameSchemas.size() > 0) || "
             "(has(self.tables.rules) && self.tables.rules.exists(r, has(r.target)))",

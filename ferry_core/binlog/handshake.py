@@ -147,10 +147,7 @@ def close(connection: "Connection[Any]") -> None:
 
 def _connect(endpoint: Endpoint) -> UploadConnection:
     return UploadConnection(
-        host=endpoint.host,
-        port=endpoint.port,
-        user=endpoint.user,
-        password=endpoint.password.encode(),
+        **endpoint.login,
         charset="utf8mb4",
         autocommit=True,
         connect_timeout=10,

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_TLS = "# tls: {mode: VerifyIdentity, secretRef: {name: ...}}    # default Preferred: encrypted, but not verified"
+
 
 @dataclass(frozen=True)
 class Login:
@@ -13,6 +15,8 @@ class Login:
     port: int
     user: str
     password: str
+    socket: str | None = None
+    """Used instead of host and port."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,10 @@ metadata:
   namespace: {_quoted(draft.namespace)}
 spec:
   source:
-    host: {_quoted(draft.source.host)}
-    port: {draft.source.port}
-    credentialsSecretRef: {{name: {_quoted(f"{name}-source")}}}
-    # tls: {{mode: VerifyIdentity, secretRef: {{name: ...}}}}    # default Preferred: encrypted, but not verified
+{_place(draft.source)}
+    credentialsSecretRef: {{name: {_quoted(f"{name}-source")}}}{_tls(draft.source)}
   target:
-    host: {_quoted(draft.target.host)}
-    port: {draft.target.port}
+{_place(draft.target)}
     credentialsSecretRef: {{name: {_quoted(f"{name}-target")}}}
   tables:
     include:                        # patterns schema.table; * stands for any text
@@ -79,6 +80,18 @@ metadata:
   namespace: {_quoted(draft.namespace)}
 stringData: {{username: {_quoted(draft.target.user)}, password: {_quoted(draft.target.password)}}}
 """
+
+
+def _place(login: Login) -> str:
+    if login.socket is not None:
+        return f"    socket: {_quoted(login.socket)}"
+    return f"    host: {_quoted(login.host)}\n    port: {login.port}"
+
+
+def _tls(login: Login) -> str:
+    if login.socket is not None:
+        return ""
+    return f"\n    {_TLS}"
 
 
 def _listed(patterns: Sequence[str]) -> str:

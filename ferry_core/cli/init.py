@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 3306
 _LISTED = 20
+_WHERE = "USER@HOST[:PORT]|USER@/SOCKET"
 
 
 @click.command()
@@ -41,8 +42,8 @@ _LISTED = 20
     metavar="FILE",
     help="The manifest to write; it must not exist.",
 )
-@click.option("--source", metavar="USER@HOST[:PORT]", help="The server to move from, and the Ferry's account there.")
-@click.option("--target", metavar="USER@HOST[:PORT]", help="The server to move to.")
+@click.option("--source", metavar=_WHERE, help="The server to move from, and the Ferry's account there.")
+@click.option("--target", metavar=_WHERE, help="The server to move to.")
 @click.option(
     "--source-password-file", type=inputs.FilePath, metavar="FILE", help="Its password. Or set FERRY_SOURCE_PASSWORD."
 )
@@ -96,15 +97,18 @@ def _asks() -> bool:
 def _login(role: str, given: str | None, password_file: Path | None) -> Login:
     if given is None:
         if not _asks():
-            raise ConfigError(Reason.USAGE, f"give --{role} USER@HOST[:PORT]; init asks questions on a terminal only")
-        given = click.prompt(f"{role} (user@host or user@host:port)")
+            raise ConfigError(Reason.USAGE, f"give --{role} {_WHERE}; init asks questions on a terminal only")
+        given = click.prompt(f"{role} (user@host, user@host:port or user@/path/of/socket)")
+    user, _, path = given.partition("@/")
+    if user and path:
+        return Login("", DEFAULT_PORT, user, _password(role, given, password_file), socket=f"/{path}")
     user, _, address = given.rpartition("@")
     host, colon, port = address.rpartition(":")
     if not colon or (address.startswith("[") and address.endswith("]")):
         host, port = address, str(DEFAULT_PORT)
     host = host.removeprefix("[").removesuffix("]")
     if not user or not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ConfigError(Reason.USAGE, f"--{role} {given} is not USER@HOST[:PORT]; write for example ferry@db:3306")
+        raise ConfigError(Reason.USAGE, f"--{role} {given} is not {_WHERE}; write for example ferry@db:3306")
     return Login(host, int(port), user, _password(role, given, password_file))
 
 

@@ -207,7 +207,8 @@ class WebhookLock:
         source = self._sessions.endpoint
         if not stored.get(_ID):
             raise DataError(Reason.SOURCE_LOCK_FAILED, f"{source.where}: the record of the attempt has no {_ID}")
-        return {"action": action, _ID: stored[_ID], "source": {"host": source.host, "port": source.port}}
+        place = {"socket": source.socket} if source.socket else {"host": source.host, "port": source.port}
+        return {"action": action, _ID: stored[_ID], "source": place}
 
     def by_hand(self, stored: Mapping[str, str]) -> str:
         unlock = self._calls.unlock

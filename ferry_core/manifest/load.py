@@ -142,6 +142,7 @@ class _Login(NamedTuple):
 
     host: str
     port: int
+    socket: str | None
     credentials: CredentialsRef
     credentials_field: str
     tls: Tls
@@ -150,8 +151,9 @@ class _Login(NamedTuple):
 
 def _login(role: ServerRole, server: Server) -> _Login:
     return _Login(
-        host=server.host,
+        host=server.host or "",
         port=server.port,
+        socket=server.socket,
         credentials=server.credentials_secret_ref,
         credentials_field=f"spec.{role}.credentialsSecretRef",
         tls=server.tls,
@@ -166,7 +168,7 @@ def _replica_logins(role: ServerRole, server: Server) -> Iterator[_Login]:
 
 def _other_login(login: _Login, other: Replica | Primary, field: str) -> _Login:
     """What ``other`` does not say itself is as in ``login``."""
-    login = login._replace(host=other.host, port=other.port)
+    login = login._replace(host=other.host or "", port=other.port, socket=other.socket)
     if other.credentials_secret_ref is not None:
         credentials = other.credentials_secret_ref
         login = login._replace(credentials=credentials, credentials_field=f"{field}.credentialsSecretRef")
@@ -183,8 +185,9 @@ def _endpoint(role: ServerRole, login: _Login, secrets: SecretStore) -> Endpoint
         port=login.port,
         user=_word(secrets, credentials.name, credentials.username_key, asked_by, may_be_empty=False),
         password=_word(secrets, credentials.name, credentials.password_key, asked_by, may_be_empty=True),
-        tls=client_context(login.tls.mode, *_material(login, secrets)),
-        tls_required=login.tls.mode in REQUIRING,
+        socket=login.socket,
+        tls=None if login.socket else client_context(login.tls.mode, *_material(login, secrets)),
+        tls_required=login.socket is None and login.tls.mode in REQUIRING,
     )
 
 

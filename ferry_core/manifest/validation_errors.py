@@ -36,6 +36,7 @@ _FORMS = {
     r"^[^.]+\.[^.]+$": "schema.table, for example shop.orders",
     r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": "lower-case letters, digits, - and .",
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and -",
+    r"^/[^\x00-\x1f\x7f]+$": "an absolute path, for example /run/mysqld/mysqld.sock",
     r"^[^\s/@]+$": "a host name or address without port, spaces or scheme",
 }
 

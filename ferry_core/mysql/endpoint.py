@@ -3,10 +3,11 @@
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ferry_core.errors import ServerRole
 from ferry_core.mysql.identity import KnownServer, ServerIdentity
-from ferry_core.text import host_port
+from ferry_core.text import server_address
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Endpoint:
     """Whether a restart of the server meanwhile is acceptable."""
     proof: Callable[["Endpoint"], bool] | None = field(default=None, repr=False, compare=False)
     """Tells whether a server with another name is the known one after all."""
+    socket: str | None = None
+    """Path of its Unix socket, used instead of host and port, and without TLS: nothing leaves the machine."""
 
     def check(self, found: ServerIdentity) -> None:
         """Called after connecting, before anything else is asked. Raises if the connection must not be used."""
@@ -43,6 +46,12 @@ class Endpoint:
         return f"{self.role} {self.address}"
 
     @property
+    def login(self) -> dict[str, Any]:
+        """Where to connect, and as whom, for PyMySQL."""
+        place = {"host": self.host, "port": self.port} if self.socket is None else {"unix_socket": self.socket}
+        return place | {"user": self.user, "password": self.password.encode()}
+
+    @property
     def fields(self) -> str:
         """What precedes the name of one of its fields of the spec in messages."""
         if self.role is ServerRole.REPLICA:
@@ -51,4 +60,4 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        return host_port(self.host, self.port)
+        return server_address(self.host, self.port, self.socket)

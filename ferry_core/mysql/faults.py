@@ -151,11 +151,14 @@ def unreachable(error: Exception, endpoint: Endpoint) -> FerryError:
     text = getattr(cause, "strerror", None) or str(cause.args[-1] if cause.args else cause)
     if found.code in (CR.CR_SERVER_LOST, CR.CR_MALFORMED_PACKET):
         text = "what listens there does not answer like a MySQL server"
+    advice = f"check {endpoint.fields}host and port, that the server is up, and that no firewall blocks the connection"
+    if endpoint.socket is not None:
+        advice = (
+            f"check {endpoint.fields}socket (SHOW VARIABLES LIKE 'socket' has the path), that the server runs on this "
+            "machine, and that this user may open the file"
+        )
     return ConnectionLost(
-        Reason.SERVER_UNREACHABLE,
-        f"{endpoint.where} cannot be reached: {text}; check {endpoint.fields}host and port, that "
-        "the server is up, and that no firewall blocks the connection",
-        server=endpoint.role,
+        Reason.SERVER_UNREACHABLE, f"{endpoint.where} cannot be reached: {text}; {advice}", server=endpoint.role
     )
 
 

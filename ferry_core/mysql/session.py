@@ -137,10 +137,7 @@ class Session:
         """0 until the connection is open."""
         try:
             self._connection = UploadConnection(
-                host=endpoint.host,
-                port=endpoint.port,
-                user=endpoint.user,
-                password=endpoint.password.encode(),
+                **endpoint.login,
                 charset="utf8mb4",
                 use_unicode=False,
                 conv={},

@@ -17,16 +17,20 @@ SECONDS = 10.0
 
 
 def wants_tls(endpoint: Endpoint) -> ConfigError | None:
-    """If the Ferry's tls.mode is Disabled, log in once more with TLS and return an error that says so.
+    """If the session had no TLS, log in once more with TLS and return an error that says what to change.
 
     None if that fails too.
     """
     if endpoint.tls is not None or not _lets_in(endpoint):
         return None
+    found = (
+        f"{endpoint.fields}tls.mode is Disabled; set it to Required, or to VerifyCA or VerifyIdentity with the CA"
+        if endpoint.socket is None
+        else f"a socket has no TLS; give {endpoint.fields}host, or ALTER USER ... REQUIRE NONE"
+    )
     return ConfigError(
         Reason.TLS_WANTED,
-        f"{endpoint.where}: the account {endpoint.user} may connect by TLS only (REQUIRE SSL), and "
-        f"{endpoint.fields}tls.mode is Disabled; set it to Required, or to VerifyCA or VerifyIdentity with the CA",
+        f"{endpoint.where}: the account {endpoint.user} may connect by TLS only (REQUIRE SSL), and {found}",
         server=endpoint.role,
     )
 
@@ -37,10 +41,7 @@ def _lets_in(endpoint: Endpoint) -> bool:
     unverified.verify_mode = ssl.CERT_NONE  # as with tls.mode: Preferred; this connection sends no statement
     try:
         UploadConnection(
-            host=endpoint.host,
-            port=endpoint.port,
-            user=endpoint.user,
-            password=endpoint.password.encode(),
+            **endpoint.login,
             ssl=unverified,
             connect_timeout=SECONDS,
             read_timeout=SECONDS,

@@ -58,6 +58,7 @@ class UploadConnection(GuardedConnection):
     message = b""
     # The stubs do not know them.
     _secure: bool
+    unix_socket: str | None
     ctx: ssl.SSLContext
 
     def __init__(self, *, tls_optional: bool = False, defer_connect: bool = False, **settings: Any) -> None:
@@ -82,7 +83,7 @@ class UploadConnection(GuardedConnection):
 
     def _process_auth(self, plugin_name: Any, *packet_and_handler: Any) -> Any:
         name = plugin_name.decode("ascii", "replace") if isinstance(plugin_name, bytes) else str(plugin_name)
-        if name in _IN_CLEAR and not (self._secure and self.ctx.verify_mode is ssl.CERT_REQUIRED):
+        if name in _IN_CLEAR and not self._proven_private:
             raise ConfigError(
                 Reason.PASSWORD_IN_CLEAR,
                 f"{host_port(self.host, self.port)} asks for the password of {self.user_name} in clear ({name}), and "
@@ -93,6 +94,13 @@ class UploadConnection(GuardedConnection):
             raise err.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, f"the server asks for a login by {_OLD}")
         parent: Any = super()
         return parent._process_auth(plugin_name, *packet_and_handler)  # noqa: SLF001 - the login has no public hook
+
+    @property
+    def _proven_private(self) -> bool:
+        """Whether nobody but the server that the spec means can read what is sent. A Unix socket is this machine's."""
+        if self.unix_socket:
+            return True
+        return self._secure and self.ctx.verify_mode is ssl.CERT_REQUIRED
 
     @property
     def user_name(self) -> str:

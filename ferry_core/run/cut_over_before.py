@@ -26,7 +26,7 @@ def finished(context: RunContext, reporter: StatusReporter, stopping: Callable[[
     if state is None:
         raise ConfigError(
             Reason.ALREADY_CUT_OVER,
-            f"{context.name} was cut over to {context.ferry.spec.target.host} already, and its state is gone"
+            f"{context.name} was cut over to {context.ferry.spec.target.address} already, and its state is gone"
             f"{unknown_without_state(context.ferry.spec)}; to move again, give the new Ferry another name",
         )
     if context.lease is not None:

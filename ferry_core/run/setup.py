@@ -335,7 +335,7 @@ def _refuse_foreign_state(context: RunContext) -> None:
     if known is not None and not source_was(known, context.source_id, context.connections, state):
         raise ConfigError(
             Reason.OTHER_SOURCE,
-            f"this Ferry began with source server {known}, but {context.ferry.spec.source.host}:"
-            f"{context.ferry.spec.source.port} is {context.source_id}; point it at the server it began with"
+            f"this Ferry began with source server {known}, but {context.ferry.spec.source.address} "
+            f"is {context.source_id}; point it at the server it began with"
             f"{UNPROVEN + ', or ' + _START_OVER if perhaps_renamed(known, context.source_id) else ''}",
         )

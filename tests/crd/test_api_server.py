@@ -225,6 +225,7 @@ def _webhooks(**timeouts: str) -> Manifest:
 
 REFUSED_AT_CREATION: list[tuple[str, list[Change], str]] = [
     ("same-server", [_set("target.host", "old.db")], "source and target are the same server"),
+    ("socket", [_set("source.socket", "/run/mysqld/mysqld.sock")], "a copier in a Pod cannot open a socket"),
     ("no-tables", [_drop("tables")], "spec.tables: Required value"),
     ("no-include", [_set("tables.include", [])], "should have at least 1 items"),
     ("bad-pattern", [_set("tables.include", ["shop"])], "spec.tables.include[0]"),

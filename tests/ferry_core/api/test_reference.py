@@ -14,7 +14,7 @@ def test_the_page_names_fields_defaults_bounds_and_rules() -> None:
     text = page()
     assert "| `spec.cutover.maxLag` | duration | `1s` | from 100ms to 10m |" in text
     assert "| `spec.tables.rules[].where` | string |  | at most 4096 characters |" in text
-    assert "| `spec.source.host`* |" in text
+    assert "| `spec.source.credentialsSecretRef.name`* |" in text
     assert "| `spec.cutover` | mode Scheduled needs notBefore" in text
     assert "| `(root)` | metadata.name may have at most 52 characters" in text
 

@@ -412,3 +412,53 @@ def test_a_token_that_no_header_can_carry(tmp_path: Path, token: str) -> None:
     assert error.reason == "SecretInvalid"
     assert "only printable ASCII" in error.message
     assert "geheim" not in error.message
+
+
+SOCKET = "/run/mysqld/mysqld.sock"
+LOGIN = {"credentialsSecretRef": {"name": "orders-source"}}
+
+
+def test_a_server_named_by_its_socket(tmp_path: Path) -> None:
+    replicas = [{"socket": "/run/replica.sock"}, {"host": "replica.example"}]
+    loaded = load([write_ferry(tmp_path, ferry_data(source=LOGIN | {"socket": SOCKET, "replicas": replicas}))])
+    assert (loaded.source.address, loaded.source.where) == (SOCKET, f"source {SOCKET}")
+    assert loaded.source.tls is None
+    assert not loaded.source.tls_required
+    assert loaded.source.login["unix_socket"] == SOCKET
+    local, remote = loaded.replicas()
+    assert (local.address, local.tls) == ("/run/replica.sock", None)
+    assert remote.address == "replica.example:3306"
+    assert remote.tls is not None
+
+
+def test_the_primary_of_a_source_by_tls_may_have_a_socket(tmp_path: Path) -> None:
+    source = LOGIN | {"host": "old.example", "tls": {"mode": "VerifyCA"}, "primary": {"socket": SOCKET}}
+    loaded = load([write_ferry(tmp_path, ferry_data(source=source))])
+    assert loaded.primary is not None
+    primary = loaded.primary()
+    assert (primary.address, primary.tls, primary.tls_required) == (SOCKET, None, False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"host": "old.example", "socket": SOCKET}, "host and socket exclude each other: keep host"),
+        ({}, "host is required, or socket for a server on this machine; add one"),
+        ({"socket": SOCKET, "port": 3306}, "a socket has no port: remove port, or give host instead of socket"),
+        ({"socket": SOCKET, "tls": {"mode": "Required"}}, "a socket needs no TLS, because nothing leaves the machine"),
+        ({"socket": "mysqld.sock"}, "spec.source.socket: must be an absolute path, for example /run/mysqld"),
+        ({"sockt": SOCKET}, "spec.source.sockt: no such field; did you mean socket?"),
+    ],
+)
+def test_a_server_is_named_by_host_or_socket(tmp_path: Path, fields: dict[str, Any], words: str) -> None:
+    error = refusal(write_ferry(tmp_path, ferry_data(source=LOGIN | fields)))
+    assert words in error.message
+    assert "spec.source" in error.message
+    assert "ferry.yaml, line " in error.message
+
+
+def test_one_socket_is_one_server(tmp_path: Path) -> None:
+    error = refusal(
+        write_ferry(tmp_path, ferry_data(**dict.fromkeys(("source", "target"), LOGIN | {"socket": SOCKET})))
+    )
+    assert "source and target are the same server" in error.message
