@@ -124,6 +124,10 @@ class Instance:
         return self.folder / "error.log"
 
     @property
+    def socket(self) -> Path:
+        return self.folder / "socket"
+
+    @property
     def running(self) -> bool:
         self._reap(0)
         return self.process is not None and self.process.alive

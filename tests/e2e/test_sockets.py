@@ -13,7 +13,10 @@ pytestmark = pytest.mark.slow
 
 
 def socket_of(server: Server) -> str:
-    return str(server.value("SELECT @@socket"))
+    """As this process sees it: some servers run with a file system of their own."""
+    if server.instance is None:
+        return str(server.value("SELECT @@socket"))
+    return str(server.instance.socket)
 
 
 def test_a_move_over_sockets_with_a_kill(pair: Pair, schema: str, tmp_path: Path) -> None:
@@ -78,4 +81,4 @@ def test_a_drafted_manifest_over_sockets(pair: Pair, schema: str, tmp_path: Path
     refused = ferry(
         "init", "-f", "x.yaml", "--source", f"root@{missing}", *options[2:], "--include", "a.*", cwd=tmp_path
     )
-    refused.refused(69, "ServerUnreachable", f"source {missing}", "No such file", "spec.source.socket")
+    refused.refused(75, "ServerUnreachable", f"source {missing}", "No such file", "spec.source.socket")

@@ -10,6 +10,7 @@ from ferry_core.binlog.handshake import connect_dump
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
+from ferry_core.mysql.upload import UploadConnection
 from tests.support.kube_api import Authority
 from tests.support.rogue import REFUSED, Link, greeting, rogue, switch_to
 
@@ -26,6 +27,13 @@ def test_the_password_is_not_sent_in_clear(method: bytes, connect: Callable[[End
     assert refused.value.reason == "PasswordInClear"
     assert f"127.0.0.1:{server.port} asks for the password of ferry in clear" in refused.value.message
     assert not server.learnt_the_password
+
+
+def test_a_unix_socket_needs_no_verified_tls() -> None:
+    local = UploadConnection(unix_socket="/run/mysqld/mysqld.sock", user="ferry", defer_connect=True)
+    remote = UploadConnection(host="db.example", user="ferry", ssl_disabled=True, defer_connect=True)
+    assert local._proven_private
+    assert not remote._proven_private
 
 
 @CONNECT
