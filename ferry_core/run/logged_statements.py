@@ -15,14 +15,19 @@ from ferry_core.preflight.facts import ServerFacts, decoded
 from ferry_core.schema.reach import Effect, Name, Stored, UnreadableNameError, effect_of, leading_to, named
 from ferry_core.tables.table import TableName
 
-_VIEWS = "SELECT table_schema, table_name, view_definition FROM information_schema.views WHERE table_schema <> 'sys'"
+# What the server itself has made in its schema sys. Users may make more there.
+_NOT_BUILT_IN = "NOT ({} = 'sys' AND definer IN ('mysql.sys@localhost', 'mariadb.sys@localhost'))"
+_VIEWS = (
+    "SELECT table_schema, table_name, view_definition FROM information_schema.views "
+    f"WHERE {_NOT_BUILT_IN.format('table_schema')}"
+)
 _TRIGGERS = (
     "SELECT event_object_schema, event_object_table, action_statement FROM information_schema.triggers "
-    "WHERE event_object_schema <> 'sys'"
+    f"WHERE {_NOT_BUILT_IN.format('event_object_schema')}"
 )
 _ROUTINES = (
     "SELECT routine_schema, routine_name, routine_definition FROM information_schema.routines "
-    "WHERE routine_schema <> 'sys'"
+    f"WHERE {_NOT_BUILT_IN.format('routine_schema')}"
 )
 # The referenced table leads to the one with the key.
 _CASCADES = (

@@ -47,11 +47,11 @@ def folded(text: str) -> str:
     Raises UnreadableNameError for letters that a collation may take for others, such as sharp s.
     """
     parts = unicodedata.normalize("NFKD", text)
-    plain = "".join(part for part in parts if not unicodedata.combining(part)).lower()
+    plain = "".join(part for part in parts if not unicodedata.combining(part))
     for letter in plain:
         if letter == UNKNOWN or (letter > "\x7f" and "LATIN" in unicodedata.name(letter, "LATIN")):
             raise UnreadableNameError
-    return plain
+    return plain.casefold()
 
 
 def named(text: str, default_schema: str) -> frozenset[Name]:
@@ -80,15 +80,13 @@ def _chains(tokens: list[Token]) -> Iterator[tuple[str, ...]]:
 
 
 def leading_to(tables: Iterable[tuple[str, str]], stored: Iterable[Stored]) -> frozenset[Name]:
-    """The names that lead to one of the tables, without their own. Raises UnreadableNameError."""
-    own = {(folded(schema), folded(name)) for schema, name in tables}
-    leading: set[Name] = set()
+    """The names that lead to one of the tables, with their own. Raises UnreadableNameError."""
+    leading = {(folded(schema), folded(name)) for schema, name in tables}
     waiting = [((folded(one.schema), folded(one.name)), named(one.text, one.schema)) for one in stored]
     found = True
     while found:
-        known = own | leading
-        now = [(name, uses) for name, uses in waiting if not known.isdisjoint(uses)]
-        waiting = [(name, uses) for name, uses in waiting if known.isdisjoint(uses)]
+        now = [(name, uses) for name, uses in waiting if not leading.isdisjoint(uses)]
+        waiting = [(name, uses) for name, uses in waiting if leading.isdisjoint(uses)]
         leading.update(name for name, _ in now)
         found = bool(now)
     return frozenset(leading)

@@ -20,6 +20,7 @@ tables emptied by a restart as TRUNCATE.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -28,7 +29,7 @@ from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
 from ferry_core.schema.alterations import Alteration, alteration
 from ferry_core.schema.selected_names import SelectedNames
-from ferry_core.schema.tokens import UNKNOWN, Cursor, Token, readings
+from ferry_core.schema.tokens import UNKNOWN, BrokenTextError, Cursor, Token, readings
 from ferry_core.tables.table import TableName
 
 
@@ -97,7 +98,9 @@ _HARMLESS_OBJECTS = _words(
     "LIBRARY INSTANCE PREPARE ALGORITHM DEFINER SQL"
 )
 _BEFORE_OBJECT = _words("OR REPLACE TEMPORARY ONLINE OFFLINE IGNORE AGGREGATE UNIQUE FULLTEXT SPATIAL VECTOR")
-_DML_PREFIX = _words("LOW_PRIORITY DELAYED HIGH_PRIORITY IGNORE QUICK INTO CONCURRENT")
+_DML_PREFIX = _words("LOW_PRIORITY DELAYED HIGH_PRIORITY IGNORE")
+"""Reserved words: no table has such a name without quotes."""
+_DML_VERBS = _words("INSERT REPLACE LOAD")
 
 
 def normal_xid(format_id: int, gtrid: bytes, bqual: bytes) -> str:
@@ -110,7 +113,10 @@ def effect_on(statement: str, default_schema: str, selected: SelectedNames) -> S
     if plain := _PLAIN.get(statement):
         return plain
     names = _Selection(selected, default_schema)
-    effects = [_Reader(tokens, names).effect() for tokens in readings(statement)]
+    effects: list[StatementEffect] = []
+    for tokens in readings(statement):
+        with suppress(BrokenTextError):
+            effects.append(_Reader(tokens, names).effect())
     if not effects:
         return names.mentioned_in(statement)
     for kind in (StatementKind.SCHEMA_CHANGE, StatementKind.STATEMENT_DML, StatementKind.TABLE_FROM_QUERY):
@@ -168,6 +174,10 @@ def _may_be(text: str, name: str) -> bool:
     return len(text) == len(name) and all(one in (UNKNOWN, other) for one, other in zip(text, name, strict=True))
 
 
+class _NoTableError(Exception):
+    """No name stands where a table's name must stand."""
+
+
 class _Reader(Cursor):
     """Interprets one reading."""
 
@@ -182,8 +192,12 @@ class _Reader(Cursor):
             return NOTHING if self.at >= len(self.tokens) else self.function(verb)  # a query in parentheses
         if verb in _HARMLESS_VERBS:
             return NOTHING
-        handler = _HANDLERS.get(verb)
-        return handler(self, verb) if handler else self._unknown()
+        handler, start = _HANDLERS.get(verb), self.at
+        try:
+            return handler(self, verb) if handler else self._unknown()
+        except _NoTableError:
+            self.at = start
+            return self._dml(self._mentioned()) if verb in _DML_VERBS else self._unknown()
 
     # Transactions
 
@@ -307,11 +321,14 @@ class _Reader(Cursor):
         return self._change(self._exactly_next(), Alteration.KEEPS if keeps else Alteration.COMPARE)
 
     def _unknown(self) -> StatementEffect:
+        return self._change(self._mentioned())
+
+    def _mentioned(self) -> frozenset[TableName]:
         tables = self._named()
         for token in self.tokens:
             if token.kind in ("word", "name"):
                 tables |= self._names.in_schema(token.text) if token.text else frozenset()
-        return self._change(tables)
+        return tables
 
     def set_statement(self, _: str) -> StatementEffect:
         """MariaDB's SET STATEMENT variable = value FOR statement. Any other SET is harmless."""
@@ -328,6 +345,7 @@ class _Reader(Cursor):
     def insert(self, _: str) -> StatementEffect:
         while self.word() in _DML_PREFIX:
             self.at += 1
+        self.take("INTO")
         return self._dml(self._exactly_next())
 
     def load(self, _: str) -> StatementEffect:
@@ -367,7 +385,11 @@ class _Reader(Cursor):
         return [token.word for token in self.tokens[-2:]] == ["START", "TRANSACTION"]
 
     def _exactly_next(self) -> frozenset[TableName]:
-        return frozenset(self._names.exactly(chain)) if (chain := self.chain()) else frozenset()
+        if chain := self.chain():
+            return frozenset(self._names.exactly(chain))
+        if self.next().raw.startswith('"'):
+            raise BrokenTextError  # with ANSI_QUOTES it is a name, which is another reading
+        raise _NoTableError
 
     def _named(self) -> frozenset[TableName]:
         """Every selected table that any dotted name from here on may mean."""

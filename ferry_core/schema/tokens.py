@@ -1,9 +1,10 @@
 """Splits SQL text into tokens: a statement under each reading that a server's settings allow, or a server's own output.
 
 The text of a binlog event does not determine its meaning: a double quote starts a name under ANSI_QUOTES and a string
-otherwise, a backslash escapes unless NO_BACKSLASH_ESCAPES is set, and a ``/*!80000 */`` comment is code on some servers
-only. So a statement has up to eight readings, and the caller uses the worst effect of them. SHOW CREATE TABLE has one,
-because our sessions fix sql_mode and sql_quote_show_create. Used by all code that parses SQL.
+otherwise, a backslash escapes unless NO_BACKSLASH_ESCAPES is set, a ``/*!80000 */`` comment is code on some servers
+only, and brackets quote a name in MariaDB's sql_mode MSSQL. So a statement has up to sixteen readings, and the caller
+uses the worst effect of them. SHOW CREATE TABLE has one, because our sessions fix sql_mode and sql_quote_show_create.
+Used by all code that parses SQL.
 """
 
 import re
@@ -18,6 +19,7 @@ UNKNOWN = "\ufffd"
 """Represents a character whose bytes cannot be decoded. A name that contains it may be any name of that form."""
 
 _BACKTICKS = r"`[^`]*+(?:``[^`]*+)*+`"
+_BRACKETS = r"\[[^\]]*+(?:\]\][^\]]*+)*+\]"
 
 
 def _string(quote: str, escapes: bool) -> str:
@@ -26,7 +28,7 @@ def _string(quote: str, escapes: bool) -> str:
     return rf"{quote}[^{quote}]*+(?:{quote}{quote}[^{quote}]*+)*+{quote}"
 
 
-def _pattern(escapes: bool, ansi_quotes: bool) -> re.Pattern[str]:
+def _pattern(escapes: bool, ansi_quotes: bool, brackets: bool) -> re.Pattern[str]:
     single, double = _string("'", escapes), _string('"', escapes and not ansi_quotes)
     return re.compile(
         r"(?P<space>[\x00-\x20]+|\#[^\n]*|--(?=[\x00-\x20]|$)[^\n]*)"
@@ -34,16 +36,18 @@ def _pattern(escapes: bool, ansi_quotes: bool) -> re.Pattern[str]:
         r"|(?P<block>/\*.*?\*/)"
         r"|(?P<close>\*/)"
         rf"|(?P<backticks>{_BACKTICKS})"
+        rf"|(?P<brackets>{_BRACKETS if brackets else '(?!)'})"
         rf"|(?P<single>{single})"
         rf"|(?P<double>{double})"
         r"|(?P<word>[0-9A-Za-z_$\u0080-\U0010ffff]+)"
-        r"|(?P<broken>/\*|['\"`])"
+        r"|(?P<broken>/\*|['\"`\[\]])"
         r"|(?P<mark>.)",
         re.DOTALL,
     )
 
 
-_PATTERNS = {(escapes, ansi): _pattern(escapes, ansi) for escapes in (True, False) for ansi in (True, False)}
+_PATTERNS = {settings: _pattern(*settings) for settings in product((True, False), repeat=3)}
+_PRINTED = _PATTERNS[True, False, False]
 _ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
 
 
@@ -76,7 +80,7 @@ _END = Token("mark", "", "", 0)
 
 
 class BrokenTextError(Exception):
-    """The text cannot have this reading: a quote or comment does not end."""
+    """The text cannot have this reading: a quote or comment does not end, or a bracket does not quote a name."""
 
 
 def tokens_of(text: str) -> list[Token]:
@@ -85,7 +89,7 @@ def tokens_of(text: str) -> list[Token]:
     The content of version comments counts, with its marks.
     """
     found: list[Token] = []
-    for match in _PATTERNS[True, False].finditer(text):
+    for match in _PRINTED.finditer(text):
         if match.lastgroup in ("open", "close", "broken"):
             found += _pieces(match)
         else:
@@ -95,7 +99,7 @@ def tokens_of(text: str) -> list[Token]:
 
 def without_version_marks(text: str) -> str:
     """What a server printed, with the content of version comments in the open: the families skip each other's."""
-    parts = _PATTERNS[True, False].finditer(text)
+    parts = _PRINTED.finditer(text)
     return "".join(part.group() for part in parts if part.lastgroup not in ("open", "close"))
 
 
@@ -109,17 +113,19 @@ def readings(statement: str) -> Iterator[list[Token]]:
     """The token lists of every possible reading of the text, the usual reading first."""
     escapes = (True, False) if "\\" in statement else (True,)
     ansi = (False, True) if '"' in statement else (False,)
+    brackets = (False, True) if "[" in statement else (False,)
     doubtful = (True, False) if "/*" in statement else (True,)
-    for escape, quotes, run in product(escapes, ansi, doubtful):
+    for settings, run in product(product(escapes, ansi, brackets), doubtful):
         try:
-            yield list(_tokens(statement, escape, quotes, run))
+            yield list(_tokens(statement, settings, run))
         except BrokenTextError:
             continue
 
 
-def _tokens(statement: str, escapes: bool, ansi_quotes: bool, run_doubtful: bool) -> Iterator[Token]:
+def _tokens(statement: str, settings: tuple[bool, bool, bool], run_doubtful: bool) -> Iterator[Token]:
+    escapes, ansi_quotes, _ = settings
     inside = skipping = False
-    for match in _PATTERNS[escapes, ansi_quotes].finditer(statement):
+    for match in _PATTERNS[settings].finditer(statement):
         group, text = match.lastgroup, match.group()
         if group == "broken":
             raise BrokenTextError
@@ -140,6 +146,8 @@ def _token(found: re.Match[str], *, escapes: bool, ansi_quotes: bool) -> Iterato
             yield Token("word", raw, raw, start)
         case "backticks":
             yield Token("name", raw[1:-1].replace("``", "`"), raw, start)
+        case "brackets":
+            yield Token("name", raw[1:-1].replace("]]", "]"), raw, start)
         case "double" if ansi_quotes:
             yield Token("name", raw[1:-1].replace('""', '"'), raw, start)
         case "single" | "double":

@@ -74,7 +74,6 @@ def test_statements_about_other_tables_go_by(logged: Logged, tmp_path: Path) -> 
         logged.logged(
             "INSERT INTO plain VALUES (1, 'one'), (2, 'two')",
             "UPDATE plain SET v = 'seen'",
-            f"INSERT INTO plain SELECT id + 100, v FROM `{logged.schema}`.t",
             f"INSERT INTO `{logged.schema}`.beside VALUES (1)",
             "CREATE TEMPORARY TABLE passing (id INT)",
             "INSERT INTO passing VALUES (1)",
@@ -96,6 +95,7 @@ def test_statements_about_other_tables_go_by(logged: Logged, tmp_path: Path) -> 
 REACHING = {
     "by name": "UPDATE {schema}.t SET v = 'x'",
     "the default schema": "USE `{schema}`; DELETE FROM t",
+    "a query that reads it": "INSERT INTO plain SELECT id + 100, v FROM {schema}.t",
     "several tables": "UPDATE plain, {schema}.t SET t.v = plain.v WHERE t.id = plain.id",
     "a view": "INSERT INTO seen VALUES (9, 'x')",
     "a trigger": "INSERT INTO fires VALUES (9)",
@@ -114,6 +114,31 @@ def test_statements_that_reach_the_table_end_the_stream(logged: Logged, way: str
         statements = REACHING[way].format(schema=logged.schema, other=logged.other)
         logged.logged(*statements.split("; "), schema=logged.other, form=STATEMENT)
         failure = stream.failed()
+    assert getattr(failure, "reason", "") == "StatementFormat"
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO [t] VALUES (9, '[x]')", "UPDATE [t] SET v = 'x'", "TRUNCATE [t]"])
+def test_brackets_quote_names(mariadb_pair: Pair, schema: str, statement: str) -> None:
+    logged = Logged(mariadb_pair, schema)
+    try:
+        logged.execute("INSERT INTO t VALUES (1, 'one')")
+        with logged.streaming() as stream:
+            logged.logged("SET SESSION sql_mode = 'MSSQL'", statement, form=STATEMENT)
+            failure = stream.failed()
+    finally:
+        logged.server.drop_schemas(logged.other)
+    assert getattr(failure, "reason", "") in ("StatementFormat", "SchemaChanged")
+
+
+def test_what_users_make_in_the_schema_sys_counts(logged: Logged) -> None:
+    logged.execute(f"CREATE VIEW sys.of_a_user AS SELECT id, v FROM `{logged.schema}`.t")
+    try:
+        with logged.streaming() as stream:
+            logged.logged("INSERT INTO plain VALUES (2, 'two')", schema=logged.other)
+            logged.logged("INSERT INTO sys.of_a_user VALUES (9, 'x')", schema=logged.other, form=STATEMENT)
+            failure = stream.failed()
+    finally:
+        logged.execute("DROP VIEW sys.of_a_user")
     assert getattr(failure, "reason", "") == "StatementFormat"
 
 

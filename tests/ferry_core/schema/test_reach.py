@@ -19,7 +19,8 @@ STORED = [
 def test_names_lead_to_a_table_over_any_number_of_others() -> None:
     leading = leading_to(SELECTED, STORED)
     assert leading == {("other", name) for name in ("seen", "twice", "fires", "writes_on", "parent")} | {
-        ("app", "t_of")
+        ("app", "t_of"),
+        ("app", "t"),
     }
 
 
@@ -28,6 +29,10 @@ def test_names_lead_to_a_table_over_any_number_of_others() -> None:
     [
         ("INSERT INTO seen VALUES (1)", "other", True),
         ("INSERT INTO seen VALUES (1)", "app", False),
+        ("INSERT INTO plain SELECT id FROM t", "app", True),
+        ("INSERT INTO [seen] VALUES ('[')", "other", True),
+        ("UPDATE [other].[se'en], [see]]n], [seen] SET id = 1", "other", True),
+        ("INSERT INTO plain VALUES ('[seen]')", "other", False),
         ("INSERT INTO `Other` . `SEEN` VALUES (1)", "", True),
         ("DELETE p FROM x AS p JOIN other.parent USING (id)", "x", True),
         ("INSERT INTO x SELECT T_öf()", "app", True),

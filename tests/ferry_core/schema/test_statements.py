@@ -111,6 +111,16 @@ CHANGES = {
     "frobnicate shop": {A, B},
     "frobnicate other": set(),
     "truncate 'a": {A, ELSE},  # does not end: its meaning is unknown
+    "TRUNCATE TABLE [a]": {A},  # MariaDB's sql_mode MSSQL
+    "ALTER TABLE [crm] . [a] ADD x INT": {ELSE},
+    "DROP TABLE [it's], [b]": {B},
+    "RENAME TABLE [a]]b] TO [c], b TO [a[]": {B},
+    "drop database [shop]": {A, B},
+    "truncate [x]": set(),
+    "truncate [a": {A, ELSE},
+    'alter table "x" add a int': set(),
+    "truncate (a)": {A},  # no table's name where one must stand
+    "alter table 'x' rename shop": {A, B},
 }
 
 
@@ -267,6 +277,13 @@ DML = {
     "INSERT IGNORE INTO `crm`.`a` SELECT * FROM b": {ELSE},
     "insert into x select * from a": set(),
     "replace delayed b values (1)": {B},
+    "insert into quick values (1)": set(),
+    "insert into quick.a values (1)": set(),
+    "insert into crm.a values (1)": {ELSE},
+    "insert into [a] values ('[1]')": {A},
+    "insert into [my a] values (1)": set(),
+    "update [my a], [crm].[a] set v = 1": {ELSE},
+    "insert into 'x' select * from b": {B},
     "load data local infile 'a' ignore into table b fields terminated by ','": {B},
     "update a set v = 1": {A},
     "update x join b on x.id = b.id set x.v = 1": {B},
@@ -289,6 +306,15 @@ def test_statement_format(statement: str, tables: set[TableName]) -> None:
     """Whatever it names: a view, a trigger or a function may change a selected table."""
     expected = StatementEffect(StatementKind.STATEMENT_DML, frozenset(tables))
     assert effect_on(statement, "shop", names(SELECTED)) == expected, statement
+
+
+@pytest.mark.parametrize("name", ["quick", "concurrent", "`into`"])
+def test_a_table_with_the_name_of_a_keyword(name: str) -> None:
+    table = TableName("shop", name.strip("`"))
+    for form in ("insert into {} values (1)", "replace {} set a = 1", "insert ignore shop.{} () values ()"):
+        statement = form.format(name)
+        assert effect_on(statement, "shop", names([table])).tables == {table}, statement
+    assert effect_on("insert into quick.t values (1)", "", names([TableName("quick", "t")])).tables
 
 
 @pytest.mark.parametrize(
