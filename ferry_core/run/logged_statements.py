@@ -10,9 +10,11 @@ ends the run. An account that may not see all of that proves nothing.
 from collections.abc import Callable, Collection
 
 from ferry_core.binlog.ending import BinlogEnd, end_of_binlog
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.mysql.listings import listed, rows_of
 from ferry_core.mysql.session import Row, Session
 from ferry_core.preflight.facts import ServerFacts, decoded
-from ferry_core.schema.reach import Effect, Name, Stored, UnreadableNameError, effect_of, leading_to, named
+from ferry_core.schema.reach import Effect, Name, Stored, UnreadableNameError, effect_of, folded, leading_to, named
 from ferry_core.tables.table import TableName
 
 # What the server itself has made in its schema sys. Users may make more there.
@@ -26,9 +28,11 @@ _TRIGGERS = (
     f"WHERE {_NOT_BUILT_IN.format('event_object_schema')}"
 )
 _ROUTINES = (
-    "SELECT routine_schema, routine_name, routine_definition FROM information_schema.routines "
-    f"WHERE {_NOT_BUILT_IN.format('routine_schema')}"
+    "SELECT routine_schema, routine_name, IF(COALESCE(external_language, 'SQL') = 'SQL', routine_definition, NULL) "
+    f"FROM information_schema.routines WHERE {_NOT_BUILT_IN.format('routine_schema')}"
 )
+# MariaDB 11.8: the default of a parameter may call a function. Only this table has it.
+_PARAMETERS = f"SELECT db, name, CONCAT('(', param_list, ')') FROM mysql.proc WHERE {_NOT_BUILT_IN.format('db')}"
 # The referenced table leads to the one with the key.
 _CASCADES = (
     "SELECT unique_constraint_schema, referenced_table_name, "
@@ -36,7 +40,7 @@ _CASCADES = (
     "FROM information_schema.referential_constraints "
     "WHERE NOT (update_rule IN ('RESTRICT', 'NO ACTION') AND delete_rule IN ('RESTRICT', 'NO ACTION'))"
 )
-_MERGE_TABLES = "SELECT COUNT(*) FROM information_schema.tables WHERE engine = 'MRG_MYISAM'"
+_MERGE_TABLES = "SELECT table_schema, table_name FROM information_schema.tables WHERE engine = 'MRG_MYISAM'"
 
 
 class LoggedStatements:
@@ -83,13 +87,24 @@ class LoggedStatements:
 
 
 def _leading(source: Session, tables: Collection[TableName]) -> frozenset[Name] | None:
-    """None if the account does not see everything, or if there is a table that shows rows of others."""
-    if not ServerFacts(source).sees_definitions or source.text(_MERGE_TABLES) != "0":
+    """None if the account does not see everything, or if a table may show rows of others."""
+    if not ServerFacts(source).sees_definitions or listed(source, _MERGE_TABLES) or _may_be_merged(source, tables):
         return None
-    rows = [row for query in (_VIEWS, _TRIGGERS, _ROUTINES, _CASCADES) for row in source.query(query)]
+    queries = [_VIEWS, _TRIGGERS, _ROUTINES, _CASCADES]
+    if source.flavor is Flavor.MARIADB:
+        queries.append(_PARAMETERS)
+    rows = [row for query in queries for row in listed(source, query)]
     if not all(row[2] for row in rows):
         return None  # a text that is not shown
     return leading_to([(table.schema, table.name) for table in tables], map(_stored, rows))
+
+
+def _may_be_merged(source: Session, tables: Collection[TableName]) -> bool:
+    """A temporary MERGE table is in no list, but only tables of MyISAM can be in it."""
+    rows = [tuple(map(decoded, row)) for row in rows_of(source, tables, "TABLES", "ENGINE")]
+    engines = {(folded(schema), folded(name)): engine for schema, name, engine in rows}
+    own = [engines.get((folded(table.schema), folded(table.name)), "") for table in tables]
+    return not all(engine not in ("", "MyISAM") for engine in own)
 
 
 def _stored(row: Row) -> Stored:

@@ -95,7 +95,8 @@ def leading_to(tables: Iterable[tuple[str, str]], stored: Iterable[Stored]) -> f
 _MERGE = {"MERGE", "MRG_MYISAM"}
 _LINKS = {"REFERENCES", "UNION", "LIKE", *_MERGE}
 """Words with which CREATE TABLE may link the new table with another one."""
-_UNLINKS = {*_LINKS, "RENAME", "DROP", "EXCHANGE"}
+_UNLINKS = {*_LINKS, "RENAME", "DROP", "EXCHANGE", "ENGINE", "TYPE"}
+"""Of MyISAM, a table may be in a MERGE table."""
 _UNLINKED = {"USER", "ROLE", "SERVER", "INDEX", "KEY", "SEQUENCE", "TABLESPACE", "UNDO", "LOGFILE", "RESOURCE"}
 _BEFORE = {"OR", "REPLACE", "TEMPORARY", "ONLINE", "OFFLINE", "IGNORE", "UNIQUE", "FULLTEXT", "SPATIAL", "VECTOR"}
 

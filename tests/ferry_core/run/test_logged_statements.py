@@ -168,6 +168,14 @@ def test_what_was_dropped_before_anybody_looked_ends_the_stream(logged: Logged) 
     assert [until() for until in logged.held] == [False], "a resume reads the statement again"
 
 
+def test_nothing_is_proven_of_a_myisam_table(logged: Logged) -> None:
+    logged.execute("ALTER TABLE t ENGINE=MyISAM")
+    with logged.streaming() as stream:
+        logged.logged("INSERT INTO beside VALUES (1)", form=STATEMENT)
+        failure = stream.failed()
+    assert getattr(failure, "reason", "") == "StatementFormat"
+
+
 def test_an_account_that_may_not_see_everything_proves_nothing(mariadb_pair: Pair, schema: str) -> None:
     server = mariadb_pair.source
     server.execute("CREATE USER half_blind@'%'", f"GRANT {', '.join(SHOWING_DEFINITIONS[:2])} ON *.* TO half_blind@'%'")
