@@ -59,9 +59,9 @@ def by_proxy(body: Callable[[], object]) -> Background:
 def chunk_by_proxy(run: EngineInProcess) -> Background:
     def body() -> None:
         pair = run.engine._pair()
-        chunk = run.engine._next_chunk(pair)
-        assert chunk is not None
-        run.engine._copy_chunk(pair, *chunk)
+        while not run.chunks.all_done:  # one that waits for a session gives way to a flush, and is copied after it
+            if (chunk := run.engine._next_chunk(pair)) is not None:
+                run.engine._copy_chunk(pair, *chunk)
 
     return by_proxy(body)
 
