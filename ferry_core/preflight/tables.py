@@ -1,11 +1,14 @@
 """Checks that the selected tables can be copied exactly while they change."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, pairwise
 
 from ferry_core.api.selection import TableRule
-from ferry_core.mysql.listings import rows_of
+from ferry_core.errors import DataError
+from ferry_core.mysql.faults import table_is_gone
+from ferry_core.mysql.listings import listed, rows_of
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.foreign_keys import with_dependants
@@ -14,18 +17,21 @@ from ferry_core.reasons import Reason
 from ferry_core.schema.tokens import readings
 from ferry_core.tables.nullable import may_become_null
 from ferry_core.tables.patterns import matches
-from ferry_core.tables.table import SUPPORTED_ENGINES, WITHOUT_TRANSACTIONS, Table, TableName
+from ferry_core.tables.table import SUPPORTED_ENGINES, WITHOUT_TRANSACTIONS, Table, TableName, unquoted
 from ferry_core.tables.whole import add_key, counter, estimated_seconds, no_longer_whole, size
 from ferry_core.text import counted, shortlist
 
 _WHY = {
     "MEMORY": "loses its rows when the server restarts",
-    "MRG_MYISAM": "shows rows of other tables, whose changes are logged under their own names: move those tables and "
-    "create this one on the target yourself",
+    "MRG_MYISAM": "has no rows but those of other tables, and what is written through it is logged under its name: "
+    "drop it, move those tables, and create it on the target after the cutover",
     "ARCHIVE": "cannot change or delete a row",
     "CSV": "has no keys",
     "BLACKHOLE": "has no rows",
 }
+
+_MERGE_TABLES = "SELECT table_schema, table_name FROM information_schema.tables WHERE engine = 'MRG_MYISAM'"
+_NAMES = re.compile(r"(?:(`(?:[^`]|``)+`)\.)?(`(?:[^`]|``)+`)")
 
 
 def other_engines(context: PreflightContext) -> Sequence[Table]:
@@ -42,6 +48,38 @@ def _engines(context: PreflightContext) -> Iterator[Finding]:
             "ENGINE=InnoDB on the source, or leave them out with tables.exclude",
             with_dependants(context, tables),
         )
+
+
+def _merged(context: PreflightContext) -> Iterator[Finding]:
+    """What is written through a MERGE table is logged as rows of that table only (seen on both families)."""
+    myisam = {(each.source.schema.lower(), each.source.name.lower()): each for each in _of_myisam(context)}
+    if not myisam:
+        return
+    source = context.source
+    for row in listed(source, _MERGE_TABLES):
+        merge = TableName(decoded(row[0]), decoded(row[1]))
+        try:
+            definition = decoded(source.row(f"SHOW CREATE TABLE {merge.sql}", 2)[1])
+        except DataError as error:
+            if table_is_gone(error):
+                continue
+            raise
+        _, _, options = definition.partition("\n) ENGINE=")
+        names = [(unquoted(schema) or merge.schema, unquoted(name)) for schema, name in _NAMES.findall(options)]
+        tables = [myisam[key] for key in dict.fromkeys((a.lower(), b.lower()) for a, b in names) if key in myisam]
+        if tables:
+            yield failed(
+                Reason.UNSUPPORTED_TABLE,
+                f"{context.source_facts.where}: the MERGE table {merge} writes to {_names(tables)}, and the binlog "
+                f"names only {merge} then, so such changes would be missed; drop {merge} on the source (it has no "
+                "rows of its own) and create it again after the cutover, or leave these tables out with "
+                "tables.exclude",
+                with_dependants(context, tables),
+            )
+
+
+def _of_myisam(context: PreflightContext) -> Iterator[Table]:
+    return (each for each in context.tables if each.engine == "MyISAM")
 
 
 def _without_key(context: PreflightContext) -> Iterator[Finding]:
@@ -213,6 +251,7 @@ def _periods(context: PreflightContext) -> Iterator[Finding]:
 
 CHECKS = (
     Check("engines", "source", _engines),
+    Check("MERGE tables", "source", _merged),
     Check("tables without a key", "source", _without_key),
     Check("writes that wait", "source", _blocks_writers),
     Check("keys by rule", "source", _promised),

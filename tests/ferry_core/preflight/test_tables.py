@@ -2,6 +2,7 @@
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.preflight import Status
+from ferry_core.tables.table import TableName
 from tests.support.preflight import check, told
 from tests.support.servers import Pair
 
@@ -20,6 +21,25 @@ def test_engines(pair: Pair, schema: str) -> None:
     assert f"{schema}.MEMORY, {schema}.hashed use the engine MEMORY" in found["UnsupportedTable"]
     assert "parts" not in found["UnsupportedTable"]
     assert f"{schema}.MyISAM use" not in found["UnsupportedTable"]
+
+
+def test_a_merge_table_that_is_not_selected_writes_to_tables_that_are(pair: Pair, schema: str) -> None:
+    """Its changes are logged as its own rows."""
+    name = "odd `) UNION=(`"
+    quoted = name.replace("`", "``")
+    pair.source.execute(
+        f"CREATE TABLE `{schema}`.`{quoted}` (id INT PRIMARY KEY) ENGINE=MyISAM",
+        f"CREATE TABLE `{schema}`.plain (id INT PRIMARY KEY) ENGINE=MyISAM",
+        f"CREATE DATABASE `{schema}_m`",
+        f"CREATE TABLE `{schema}_m`.m (id INT PRIMARY KEY) ENGINE=MERGE UNION=(`{schema}`.`{quoted}`)",
+    )
+    try:
+        refused = told(check(pair.source, pair.target, schema))["UnsupportedTable"]
+        assert f"MERGE table {schema}_m.m writes to {TableName(schema, name)}," in refused
+        pair.source.execute(f"DROP TABLE `{schema}_m`.m")
+        assert not told(check(pair.source, pair.target, schema))
+    finally:
+        pair.source.execute(f"DROP DATABASE `{schema}_m`")
 
 
 def test_tables_without_transactions_cannot_be_locked_for_a_cutover(pair: Pair, schema: str) -> None:
