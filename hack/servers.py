@@ -135,6 +135,8 @@ class Instance:
     def start(self) -> None:
         if self.running:
             return
+        # A killed MySQL leaves it with its process id, and refuses to start if another process has that one by now.
+        self.socket.with_name("socket.lock").unlink(missing_ok=True)
         line = [*self.through, *command(self.release, self.folder, self.port, self.flags)]
         with (self.folder / "output.log").open("ab") as output:
             # In its own session; otherwise a Ctrl-C meant for the tests would reach it.

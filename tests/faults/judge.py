@@ -21,7 +21,7 @@ def exact(scene: Scene, *, restarts: bool) -> None:
     end = time.monotonic() + 2 * LONG_SECONDS
     while not _completed(scene):
         assert time.monotonic() < end, f"not completed: {scene.ferry.status()}\n{scene.ferry.tail()}"
-        if scene.ended:
+        if scene.ended and not _completed(scene):  # it may have ended since it was asked
             _start_again(scene, restarts=restarts)
         elif scene.ferry.status().get("stage") == "ReadyForCutover":
             with contextlib.suppress(OSError, urllib.error.URLError):
