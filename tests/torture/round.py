@@ -78,7 +78,7 @@ class Round(Scene):
         self._may_go_on = may_go_on
         self._slow = "throttle" in plan.spec
         self._down = 0.0
-        self._done: list[Fault] = []
+        self._tried: list[Fault] = []
 
     # -- what faults use ------------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class Round(Scene):
     @property
     def reasons(self) -> frozenset[Reason]:
         """How the run may end for good, after what has happened."""
-        return frozenset(reason for fault in self._done for reason in fault.reasons)
+        return frozenset(reason for fault in self._tried for reason in fault.reasons)
 
     def _act(self) -> None:
         for number, action in enumerate(self.plan.actions):
@@ -232,7 +232,7 @@ class Round(Scene):
     def _begun_again(self) -> None:
         approving = self.keeper.approving.is_set()
         self.keeper.stop()
-        self._done.clear()
+        self._tried.clear()
         cleaned = self.ferry.command("cleanup")
         if cleaned.code != 0:
             raise judge.Failed("cleanup", f"exit {cleaned.code}\n{cleaned.stdout}{cleaned.stderr}")
@@ -251,13 +251,13 @@ class Round(Scene):
     def _happens(self, action: Action) -> None:
         self._down = action.down
         phase = self.phase()
+        self._tried += [ALL[name] for name in action.faults]  # a statement whose answer is lost may have an effect
         with ThreadPoolExecutor(len(action.faults), thread_name_prefix="fault") as pool:
             each = [pool.submit(self._fault, name, phase, action.after) for name in action.faults]
         effective = {name: at for name, one in zip(action.faults, each, strict=True) if (at := one.result())}
         said = ", ".join(f"{at}: {name}" for name, at in effective.items())
         print(f"  {time.strftime('%H:%M:%S')} {said}", flush=True)
         for name, at in effective.items():
-            self._done.append(ALL[name])
             counter = ALL[name].counter
             self.counters.update((counter, f"{counter}: {name}", f"{counter} while {at}"))
         self.ask("resume")
