@@ -68,6 +68,7 @@ def test_a_move_from_a_source_in_mixed_format(tmp_path: Path, pair: Pair, schema
             if number == 1:
                 process.kill()
                 process.start()
+        process.wait_stage(*STREAMING)
         process.cut_over()
     assert pair.target.query(f"SELECT id FROM `{schema}`.t ORDER BY id") == [(1,), (2,)]
     assert_equal_schemas(source, pair.target, schema)
