@@ -61,7 +61,8 @@ def test_a_pause_while_every_status_write_meets_a_foreign_change(
     conflicts = [answer for answer in proxy.answers if answer[0] == "PATCH" and answer[2] == 409]
     print(f"{somebody.written} changes by somebody else, {len(conflicts)} conflicts")
     assert conflicts, "no conflict was forced"
-    assert len(conflicts) <= somebody.written / 2 + 1, "a conflict is followed by a write that has none"
+    # A look at the end of each of the three may come between a conflict and the write that follows.
+    assert len(conflicts) <= (somebody.written + 3) / 2, "a conflict is followed by a write that has none"
 
 
 @pytest.mark.usefixtures("operator")

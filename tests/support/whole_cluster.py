@@ -105,6 +105,9 @@ class WholeCluster(KubeClient):
     def _scale(self, number: int) -> None:
         self.kubectl("scale", "deployment/ferry-operator", f"--replicas={number}", "-n", OPERATOR_NAMESPACE)
         self.await_operator()
+        if not number:  # the Pod works until it ends
+            pods = ("pods", "--selector=app.kubernetes.io/component=operator", "-n", OPERATOR_NAMESPACE)
+            self.kubectl("wait", "--for=delete", *pods, "--timeout=170s")
 
     @contextlib.contextmanager
     def without_crd(self) -> Iterator[None]:
