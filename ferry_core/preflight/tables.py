@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import groupby, pairwise
 
 from ferry_core.api.selection import TableRule
-from ferry_core.errors import DataError
+from ferry_core.errors import ConfigError, DataError, FerryError
 from ferry_core.mysql.faults import table_is_gone
 from ferry_core.mysql.listings import listed, rows_of
 from ferry_core.preflight.context import PreflightContext
@@ -60,10 +60,18 @@ def _merged(context: PreflightContext) -> Iterator[Finding]:
         merge = TableName(decoded(row[0]), decoded(row[1]))
         try:
             definition = decoded(source.row(f"SHOW CREATE TABLE {merge.sql}", 2)[1])
-        except DataError as error:
+        except FerryError as error:
             if table_is_gone(error):
                 continue
-            raise
+            if not isinstance(error, DataError | ConfigError):
+                raise
+            yield failed(
+                Reason.UNSUPPORTED_TABLE,
+                f"{context.source_facts.where}: it is unknown whether the MERGE table {merge} writes to selected "
+                f"tables of MyISAM, whose changes would be missed: {error.message}; drop {merge} on the source (it "
+                "has no rows of its own), or let this account read its definition",
+            )
+            continue
         _, _, options = definition.partition("\n) ENGINE=")
         names = [(unquoted(schema) or merge.schema, unquoted(name)) for schema, name in _NAMES.findall(options)]
         tables = [myisam[key] for key in dict.fromkeys((a.lower(), b.lower()) for a, b in names) if key in myisam]

@@ -19,7 +19,7 @@ and their definitions at that moment are no longer known. Servers log none by th
 tables emptied by a restart as TRUNCATE.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -28,8 +28,8 @@ from itertools import pairwise
 from ferry_core.errors import DataError
 from ferry_core.reasons import Reason
 from ferry_core.schema.alterations import Alteration, alteration
-from ferry_core.schema.selected_names import SelectedNames
-from ferry_core.schema.tokens import UNKNOWN, BrokenTextError, Cursor, Token, readings
+from ferry_core.schema.selected_names import NamesInStatement, SelectedNames
+from ferry_core.schema.tokens import BrokenTextError, Cursor, Token, readings
 from ferry_core.tables.table import TableName
 
 
@@ -112,66 +112,19 @@ def effect_on(statement: str, default_schema: str, selected: SelectedNames) -> S
     """The effect of ``statement``, run with ``default_schema``: the worst of its readings (see ``tokens``)."""
     if plain := _PLAIN.get(statement):
         return plain
-    names = _Selection(selected, default_schema)
+    names = NamesInStatement(selected, default_schema)
     effects: list[StatementEffect] = []
     for tokens in readings(statement):
         with suppress(BrokenTextError):
             effects.append(_Reader(tokens, names).effect())
     if not effects:
-        return names.mentioned_in(statement)
+        tables = names.mentioned_in(statement)
+        return StatementEffect(StatementKind.SCHEMA_CHANGE, tables) if tables else NOTHING
     for kind in (StatementKind.SCHEMA_CHANGE, StatementKind.STATEMENT_DML, StatementKind.TABLE_FROM_QUERY):
         if worst := [effect for effect in effects if effect.kind is kind]:
             tables = frozenset().union(*(effect.tables for effect in worst))
             return StatementEffect(kind, tables, alteration=max(effect.alteration for effect in worst))
     return effects[0]
-
-
-class _Selection:
-    """The selected tables by every name that a statement may use for them."""
-
-    def __init__(self, selected: SelectedNames, default_schema: str) -> None:
-        self._fold = selected.fold
-        self._default = self._fold(default_schema)
-        self._by_name = selected.by_name
-
-    def of_chain(self, chain: tuple[str, ...]) -> Iterator[TableName]:
-        """``t``, ``s.t``, ``s.t.column`` or ``t.column``: every selected table that these words may mean."""
-        parts = [self._fold(part) for part in chain]
-        for schema, name in [(self._default, parts[0]), *[tuple(parts[:2])] * (len(parts) > 1)]:
-            yield from self._found(schema, name)
-
-    def exactly(self, chain: tuple[str, ...]) -> Iterator[TableName]:
-        """The selected table with this name, where a table's name is expected."""
-        parts = tuple(self._fold(part) for part in chain)
-        yield from self._found(*(parts if len(parts) == 2 else (self._default, parts[-1])))
-
-    def _found(self, schema: str, name: str) -> Iterator[TableName]:
-        """The table with this name, or every table that it may mean if some characters are unknown."""
-        if UNKNOWN in schema or UNKNOWN in name:
-            for (its_schema, its_name), table in self._by_name.items():
-                if _may_be(schema, its_schema) and _may_be(name, its_name):
-                    yield table
-        elif (schema, name) in self._by_name:
-            yield self._by_name[schema, name]
-
-    def in_schema(self, schema: str | None) -> frozenset[TableName]:
-        """All selected tables of a schema; None is the default schema."""
-        wanted = self._default if schema is None else self._fold(schema)
-        return frozenset(table for (owner, _), table in self._by_name.items() if _may_be(wanted, owner))
-
-    def mentioned_in(self, text: str) -> StatementEffect:
-        """For text that cannot be parsed: a selected table or schema named anywhere in it counts as a change."""
-        lowered = text.lower()
-        found = {
-            table
-            for table in self._by_name.values()
-            if UNKNOWN in text or table.name.lower() in lowered or table.schema.lower() in lowered
-        }
-        return StatementEffect(StatementKind.SCHEMA_CHANGE, frozenset(found)) if found else NOTHING
-
-
-def _may_be(text: str, name: str) -> bool:
-    return len(text) == len(name) and all(one in (UNKNOWN, other) for one, other in zip(text, name, strict=True))
 
 
 class _NoTableError(Exception):
@@ -181,7 +134,7 @@ class _NoTableError(Exception):
 class _Reader(Cursor):
     """Interprets one reading."""
 
-    def __init__(self, tokens: list[Token], names: _Selection) -> None:
+    def __init__(self, tokens: list[Token], names: NamesInStatement) -> None:
         super().__init__(tokens)
         self._names = names
 
@@ -278,6 +231,8 @@ class _Reader(Cursor):
         conditional = self.if_exists()
         if verb == "CREATE":
             tables = self._exactly_next()
+            if merged := self._merged():
+                return self._change(tables | merged)
             queries = self.rest_words() & {"SELECT", "VALUES", "TABLE", "WITH", "START"}
             harmless = conditional and not replaces and not queries
             effect = NOTHING if harmless else self._change(tables)
@@ -289,7 +244,8 @@ class _Reader(Cursor):
         return self._change(self._named())
 
     def _alter_table(self, *, ignoring: bool) -> StatementEffect:
-        altered = tables = self._exactly_next()
+        altered = self._exactly_next()
+        tables = altered | self._merged()
         rest = self.tokens[self.at :]
         if " ".join(token.text.upper() for token in rest).rstrip("; ") in ("DISABLE KEYS", "ENABLE KEYS"):
             return NOTHING  # from a restored dump; no effect on InnoDB
@@ -310,6 +266,21 @@ class _Reader(Cursor):
             elif len(chain) > 1:
                 tables |= frozenset(self._names.exactly(chain[:2]))
         return self._change(tables, Alteration.CHANGES if ignoring or tables != altered else found)
+
+    def _merged(self) -> frozenset[TableName]:
+        """Those in UNION = (a, b) of a MERGE table: what is written through it is logged as its own rows."""
+        start, found = self.at, frozenset[TableName]()
+        while self.at < len(self.tokens):
+            if not self.take("UNION"):
+                self.at += 1
+                continue
+            self.take_mark("=")
+            listed = self.take_mark("(")
+            while listed and (chain := self.chain()):
+                found |= frozenset(self._names.exactly(chain))
+                listed = self.take_mark(",")
+        self.at = start
+        return found
 
     def rebuild(self, _: str) -> StatementEffect:
         return self._change(self._named(), Alteration.KEEPS)

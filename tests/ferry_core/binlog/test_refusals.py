@@ -49,6 +49,24 @@ def test_ddl_on_a_selected_table_stops_the_stream(pair: Pair, schema: str, state
         assert not stream.streamer.status().processed.position.contains(source_position(session))
 
 
+@pytest.mark.parametrize(
+    "statements", [["CREATE TABLE m (id INT PRIMARY KEY) ENGINE=MERGE UNION=(t)"], ["ALTER TABLE hollow UNION=(t)"]]
+)
+def test_a_merge_table_over_a_selected_one_stops_the_stream(pair: Pair, schema: str, statements: list[str]) -> None:
+    """Preflight cannot know of it. What is written through it afterwards is logged as rows of the MERGE table."""
+    pair.source.execute(
+        f"USE `{schema}`",
+        "CREATE TABLE t (id INT PRIMARY KEY) ENGINE=MyISAM",
+        "CREATE TABLE hollow (id INT PRIMARY KEY) ENGINE=MERGE",
+    )
+    with Streaming(pair.source, [describe(pair.source, schema, "t")]) as stream:
+        pair.source.execute(f"USE `{schema}`", "INSERT INTO t VALUES (1)", *statements)
+        failure = stream.failed()
+    assert isinstance(failure, DataError)
+    assert failure.reason == "SchemaChanged"
+    assert "UNION" in failure.message
+
+
 @pytest.fixture(scope="module")
 def native(make_module_server: ServerFactory) -> Server:
     """A server whose InnoDB executes cascades itself, like MariaDB's and older MySQL's, without logging them."""

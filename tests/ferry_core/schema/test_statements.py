@@ -52,6 +52,11 @@ CHANGES = {
     "CREATE /*!40000 OR */ REPLACE TABLE a (id int)": {A},
     "create table child (id int, foreign key (id) references a (id) on delete cascade)": set(),
     "create table x like a": set(),
+    "create table m (id int) engine=merge union=(a, x, `crm`.`a`) insert_method=last": {A, ELSE},
+    "CREATE TABLE IF NOT EXISTS m (id INT) ENGINE MRG_MyISAM UNION (x,b)": {B},
+    "create table m (id int) engine=merge union=(x)": set(),
+    "alter table m union=(a)": {A},
+    "alter table m union = (), insert_method=no": set(),
     "create sequence a": {A},
     "create sequence sq": set(),
     "create index i on a (v)": {A},
@@ -247,6 +252,7 @@ def test_rows_logged_after_a_create_table() -> None:
         "create temporary table a select f()",
         "create table x as values (f())",
         "create table if not exists x with c as (select f()) select * from c",
+        "create table x select 1 id union (select id from b)",
     ],
 )
 def test_a_table_created_from_a_query(statement: str) -> None:
