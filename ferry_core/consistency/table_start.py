@@ -14,8 +14,8 @@ Called by the coordinator, in its thread.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.consistency.fence import Fence
@@ -27,6 +27,8 @@ from ferry_core.mysql.xa import being_prepared, prepared_xids
 from ferry_core.reasons import Reason
 from ferry_core.tables.nullable import refuse_unusable
 from ferry_core.tables.table import Table
+
+T = TypeVar("T")
 
 XA_SECONDS = 600.0
 XA_POLL_SECONDS = 0.2
@@ -98,39 +100,41 @@ def wait_for_prepares(session: Session, cancelled: Callable[[], bool], say: Call
     Without it, a PREPARE whose flush to the disk takes long is missed by the stream, which begins after it, and by XA
     RECOVER: its rows are neither in chunks nor among changed keys.
     """
-    waiting = being_prepared(session)
-    deadline = time.monotonic() + XA_SECONDS
-    while waiting:
-        connections = ", ".join(str(ident) for ident, _ in sorted(waiting))
-        say(f"waiting for XA PREPARE of connections {connections} on {session.endpoint.where}")
-        if cancelled():
-            return False
-        if time.monotonic() > deadline:
+    where = session.endpoint.where
+    for left, late in _left(lambda: being_prepared(session), cancelled):
+        connections = ", ".join(str(ident) for ident, _ in sorted(left))
+        if late:
             raise RetriableError(
                 Reason.VISIBILITY_STALLED,
-                f"{session.endpoint.where} executes XA PREPARE for {XA_SECONDS:.0f} s in connections {connections}: "
-                "its disk does not answer",
+                f"{where} executes XA PREPARE for {XA_SECONDS:.0f} s in connections {connections}: its disk does not "
+                "answer",
             )
-        time.sleep(XA_POLL_SECONDS)
-        waiting &= being_prepared(session)
+        say(f"waiting for XA PREPARE of connections {connections} on {where}")
     return not cancelled()
 
 
 def _wait_for_decisions(session: Session, cancelled: Callable[[], bool], say: Callable[[str], None]) -> bool:
     """Wait until each XA transaction that was prepared at the first check is decided."""
-    waiting = set(prepared_xids(session))
-    deadline = time.monotonic() + XA_SECONDS
-    while waiting:
-        say(f"waiting for XA transactions prepared before the copy began: {', '.join(sorted(waiting))}")
-        if cancelled():
-            return False
-        if time.monotonic() > deadline:
+    for left, late in _left(lambda: prepared_xids(session), cancelled):
+        xids = ", ".join(sorted(left))
+        if late:
             raise DataError(
                 Reason.XA_UNDECIDED,
-                f"XA transactions stayed prepared for {XA_SECONDS:.0f} s on {session.endpoint.address}: "
-                f"{', '.join(sorted(waiting))} (formatID,gtrid,bqual); their rows cannot be copied before that; run "
-                f"XA COMMIT or XA ROLLBACK for each, then start the Ferry again",
+                f"XA transactions stayed prepared for {XA_SECONDS:.0f} s on {session.endpoint.address}: {xids} "
+                "(formatID,gtrid,bqual); their rows cannot be copied before that; run XA COMMIT or XA ROLLBACK for "
+                "each, then start the Ferry again",
             )
-        time.sleep(XA_POLL_SECONDS)
-        waiting &= set(prepared_xids(session))
+        say(f"waiting for XA transactions prepared before the copy began: {xids}")
     return not cancelled()
+
+
+def _left(look: Callable[[], Iterable[T]], cancelled: Callable[[], bool]) -> Iterator[tuple[set[T], bool]]:
+    """Of what the first look finds, what is left at each later one, and whether that is for too long.
+
+    Ends when nothing is left, or when cancelled.
+    """
+    left, deadline = set(look()), time.monotonic() + XA_SECONDS
+    while left and not cancelled():
+        yield left, time.monotonic() > deadline
+        time.sleep(XA_POLL_SECONDS)
+        left &= set(look())
