@@ -106,10 +106,10 @@ def wait_for_prepares(session: Session, cancelled: Callable[[], bool], say: Call
         if late:
             raise RetriableError(
                 Reason.VISIBILITY_STALLED,
-                f"{where} executes XA PREPARE for {XA_SECONDS:.0f} s in connections {connections}: its disk does not "
-                "answer",
+                f"{where} has been executing XA PREPARE for {XA_SECONDS:.0f} s (connections {connections}), as if its "
+                "disk were stalled: look at that disk",
             )
-        say(f"waiting for XA PREPARE of connections {connections} on {where}")
+        say(f"waiting until XA PREPARE of connections {connections} on {where} is over")
     return not cancelled()
 
 

@@ -70,10 +70,10 @@ def _format(context: PreflightContext) -> Iterator[Finding]:
     value = source.variable("binlog_format", "ROW")
     fix = "SET GLOBAL binlog_format = ROW, write it into the server's configuration too, and let sessions reconnect"
     if value == "MIXED":
-        others = "the others go by"
+        others = "others do not stop it"
         if not source.sees_definitions:
             others = (
-                f"the others go by if the account sees what may lead from their tables to a selected one: GRANT "
+                "others do not, if the account may read the views, triggers and routines that connect tables: GRANT "
                 f"{', '.join(SHOWING_DEFINITIONS)} ON *.* TO {source.account}"
             )
         yield refused(

@@ -122,7 +122,7 @@ def test_the_first_chunk_waits_for_a_prepare_that_the_disk_holds_up(
             readable = Background(lambda: run.make_readable(said.append))
             if waits:
                 wait_until(lambda: said, "it says what it waits for")
-                assert "XA PREPARE of connections" in said[0]
+                assert "until XA PREPARE of connections" in said[0]
             else:
                 readable.join()
                 run.chunk().join()
