@@ -1,5 +1,7 @@
 """``kubectl ferry ui``: the status page of a copier in a cluster, in a browser without its token and certificate."""
 
+import contextlib
+import socket
 import ssl
 import subprocess
 import threading
@@ -15,6 +17,7 @@ from playwright.sync_api import expect
 from ferry_core.api.report import Stage
 from ferry_core.control.listen import Address
 from ferry_core.control.managed import Managed
+from kubectl_ferry import ui
 from kubectl_ferry.copier import Copier
 from kubectl_ferry.ui import Proxy
 from tests.support.browser import chromium
@@ -78,6 +81,15 @@ def test_the_page_is_live_and_its_buttons_show_the_kubectl_line(url: str, run: R
     ("method", "path", "headers", "status"),
     [
         ("PUT", "/api/v1/directive", {}, 405),
+        ("PUT", "/api/v1/directive?", {}, 405),
+        ("PUT", "/api/v1/directive?a=1", {}, 405),
+        ("PUT", "/api/v1/%64irective", {}, 405),
+        ("PUT", "/api/v1/settings/../directive", {}, 405),
+        ("PUT", "/api//v1/directive", {}, 405),
+        ("PUT", "/api/v1/settings?x=/api/v1/directive", {}, 405),
+        ("POST", "/api/v1/stop", {}, 405),
+        ("GET", "/metrics", {}, 405),
+        ("GET", "/api/v1/status?wait=1s&since=0", {}, 200),
         ("POST", "/api/v1/pause", {"Origin": "http://evil.example"}, 403),
         ("GET", "/api/v1/status", {"Host": "evil.example"}, 403),
         ("GET", "/api/v1/events", {"Sec-Fetch-Site": "cross-site"}, 403),
@@ -97,3 +109,36 @@ def test_it_passes_on_only_what_the_page_asks_for(
         found = error.code
     assert found == status
     assert run.asked == []
+
+
+def _closed(connection: socket.socket) -> bool:
+    """Whether the proxy ends the connection without an answer."""
+    connection.settimeout(PATIENCE_SECONDS)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_a_slow_request_is_cut_and_too_many_are_closed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ui, "_REQUEST_SECONDS", 0.2)
+    address = ("127.0.0.1", int(url.rpartition(":")[2]))
+    head = f"POST /api/v1/pause HTTP/1.1\r\nHost: 127.0.0.1:{address[1]}\r\nContent-Length: 9\r\n"
+    for sent in ("", head, f"{head}\r\n"):
+        with socket.create_connection(address) as slow:
+            slow.sendall(sent.encode())
+            assert _closed(slow), sent
+    monkeypatch.setattr(ui, "_REQUEST_SECONDS", 600.0)
+    with contextlib.ExitStack() as stack:
+        for _ in range(ui._MOST_CONNECTIONS):
+            stack.enter_context(socket.create_connection(address))
+        assert _closed(stack.enter_context(socket.create_connection(address)))
+    wait_until(lambda: _answers(url))
