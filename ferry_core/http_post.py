@@ -16,7 +16,7 @@ MOST_BODY_BYTES = 4096
 _SHOWN_CHARACTERS = 200
 _LATER = (408, 425, 429)
 """Answers of the 4xx class that may be others later."""
-_ORIGIN = re.compile(r"https?://(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?(?=[/?#]|\Z)")
+_ORIGIN = re.compile(r"https?://(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?(?=[/?#]|\Z)", re.IGNORECASE)
 
 
 class PostFailed(Exception):

@@ -2,15 +2,15 @@
 
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from ferry_core.api.choices import CutoverMode, SourceLockMode
 from ferry_core.api.durations import Between, Duration
 from ferry_core.api.model import Model, Rule
 from ferry_core.api.servers import SecretKey, SecretName, Url
-from ferry_core.api.time_zones import written
+from ferry_core.api.time_zones import within_the_calendar, written
 
-Moment = Annotated[AwareDatetime, BeforeValidator(written), Field(strict=False)]
+Moment = Annotated[AwareDatetime, BeforeValidator(written), AfterValidator(within_the_calendar), Field(strict=False)]
 
 
 class TokenRef(Model):

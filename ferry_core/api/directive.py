@@ -9,13 +9,13 @@ from pydantic import Field
 
 from ferry_core.api.cutover import Cutover
 from ferry_core.api.model import Model
-from ferry_core.api.spec import Copy, Spec, Throttle, Verify
+from ferry_core.api.spec import Copy, Generation, Spec, Throttle, Verify
 
 
 class Directive(Model):
     """Body of ``PUT /api/v1/directive``."""
 
-    generation: Annotated[int, Field(ge=0)]
+    generation: Generation
     """metadata.generation of the spec. A generation older than the acknowledged one is ignored."""
     paused: bool = False
     """spec.paused."""

@@ -18,8 +18,8 @@ HEAD = """# Reference: the Ferry resource
 
 This page is made from the models: `python -m ferry_core.api.reference > docs/reference.md`.
 `*` after a name: required. Durations are whole numbers with `ms`, `s`, `m` or `h`, for example `500ms` or `1h30m`;
-quantities are whole numbers of bytes with `Ki`, `Mi` or `Gi`, for example `8Mi`. What this version does not do yet is
-refused by name.
+quantities are whole numbers of bytes with `Ki`, `Mi` or `Gi`, for example `8Mi`. A field or value
+that is not on this page is refused, and the message names it.
 """
 
 STATUS = """## Status

@@ -6,9 +6,9 @@ from pydantic import Field
 
 from ferry_core.api.model import Model
 
-TablePattern = Annotated[str, Field(min_length=3, max_length=256, pattern=r"^[^.].*\..*[^.]$")]
+TablePattern = Annotated[str, Field(max_length=256, pattern=r"^[^.].*\..*[^.]$")]
 _PART = "([^.`][^.]*|`([^`]|``)+`)"
-TableName = Annotated[str, Field(min_length=3, max_length=261, pattern=rf"^{_PART}\.{_PART}$")]
+TableName = Annotated[str, Field(max_length=261, pattern=rf"^{_PART}\.{_PART}$")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=64)]
 SchemaName = Annotated[str, Field(min_length=1, max_length=64)]
 

@@ -1,6 +1,7 @@
 """How the spec names a server: address, credentials, TLS. Used by ``spec``; ``manifest`` makes endpoints from it."""
 
 from collections.abc import Callable
+from ipaddress import IPv6Address
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -26,16 +27,34 @@ def with_a_host(url: str) -> str:
     return url
 
 
+def without_a_port(host: str) -> str:
+    """Refuse a text with colons that is not an IPv6 address."""
+    if ":" in host:
+        try:
+            IPv6Address(host)
+        except ValueError:
+            raise PydanticCustomError("host", "must be an IPv6 address if it has colons") from None
+    return host
+
+
 SecretName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\s/@]+$")]
+Host = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^([^\s/@:]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[^\s/@:]+)?)$",
+    ),
+    AfterValidator(without_a_port),
+]
 Url = Annotated[
     str,
-    Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s]+$"),
+    Field(max_length=2048, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s]+$"),
     AfterValidator(with_a_host),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Socket = Annotated[str, Field(min_length=2, max_length=107, pattern=r"^/[^\x00-\x1f\x7f]+$")]
+Socket = Annotated[str, Field(max_length=107, pattern=r"^/[^\x00-\x1f\x7f]+$")]
 
 
 class CredentialsRef(Model):

@@ -35,6 +35,7 @@ from ferry_core.api.time_zones import in_a_known_zone
 
 _UID_SPACE = uuid.UUID("5b0b7a86-6d0c-5c1e-9a53-0f6f1c0d7e11")
 
+Generation = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 Free = Annotated[dict[str, JsonValue], Field(max_length=64)]
 FreeList = Annotated[list[Free], Field(max_length=64)]
 
@@ -331,7 +332,7 @@ class Metadata(Model):
     """Its namespace."""
     uid: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """Given by kube-apiserver."""
-    generation: int = 1
+    generation: Generation = 1
     """Given by kube-apiserver; counts changes of the spec."""
     labels: dict[str, str] = {}
     """Free labels."""

@@ -4,7 +4,7 @@ kube-apiserver accepts any name of a time zone: an unknown one is refused by the
 """
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pydantic_core import PydanticCustomError
 
@@ -16,6 +16,15 @@ def written(moment: object) -> object:
     if isinstance(moment, datetime) or (isinstance(moment, str) and _RFC_3339.fullmatch(moment)):
         return moment
     raise PydanticCustomError("moment", "must be a time with its zone, for example 2026-12-01T02:00:00Z")
+
+
+def within_the_calendar(moment: datetime) -> datetime:
+    """Refuse a time whose offset moves it before the year 1 or after the year 9999: in UTC it does not exist."""
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("moment", "must be in the years 1 to 9999 in UTC, too") from None
+    return moment
 
 
 def in_a_known_zone(hours: str) -> str:

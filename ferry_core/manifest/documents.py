@@ -18,6 +18,7 @@ from ferry_core.reasons import Reason
 MAX_FILE_BYTES = 4 << 20
 MAX_NODES = 200_000
 """Nested aliases can expand a small file to a huge document."""
+_BEYOND_64_BITS = 1 << 64
 
 FieldPath = tuple[str | int, ...]
 
@@ -96,6 +97,8 @@ class _Builder:
             value: JsonValue = self.loader.construct_object(node, deep=True)
         except ValueError as error:  # !!int x, or a number with thousands of digits
             raise self._malformed(node, f"a value that is not {node.tag.rpartition(':')[2]}") from error
+        if isinstance(value, int) and abs(value) >= _BEYOND_64_BITS:
+            raise self._malformed(node, "a whole number of more than 64 bits (a text must stand in quotation marks)")
         if isinstance(value, str) and not value.isascii() and _HALF.search(value):
             raise self._malformed(node, "half of a character (a surrogate)")
         return value

@@ -31,14 +31,30 @@ _WANTED = {
     "model_attributes_type": "a mapping of fields",
 }
 
-_FORMS = {
+FORMS = {
     r"^[^.].*\..*[^.]$": "schema.table, for example shop.* or shop.orders",
-    r"^[^.]+\.[^.]+$": "schema.table, for example shop.orders",
-    r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": "lower-case letters, digits, - and .",
-    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and -",
+    r"^([^.`][^.]*|`([^`]|``)+`)\.([^.`][^.]*|`([^`]|``)+`)$": (
+        "schema.table, for example shop.orders; a name that holds a dot stands in backticks, for example shop.`a.b`"
+    ),
+    r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": (
+        "lower-case letters, digits, - and ., a letter or digit first and last, for example orders-source"
+    ),
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": (
+        "lower-case letters, digits and -, a letter or digit first and last, for example shop"
+    ),
+    r"^[-._a-zA-Z0-9]+$": "the name of a key of the Secret: letters, digits, -, _ and ., for example password",
     r"^/[^\x00-\x1f\x7f]+$": "an absolute path, for example /run/mysqld/mysqld.sock",
-    r"^[^\s/@]+$": "a host name or address without port, spaces or scheme",
+    r"^([^\s/@:]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[^\s/@:]+)?)$": (
+        "a host name or address without port, brackets, spaces or scheme, for example db.example or 2001:db8::1"
+    ),
+    r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s]+$": (
+        "a URL that begins with http:// or https:// and has no spaces, for example https://hooks.example/ferry"
+    ),
+    r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9] [A-Za-z0-9_+/-]+$": (
+        "two times of day and a time zone, for example 20:00-06:00 Europe/Berlin"
+    ),
 }
+"""What a text must be, by its pattern in the models. Durations and quantities say it themselves."""
 
 
 def validation_error(error: ValidationError, document: Document, root: type[BaseModel] = Ferry) -> ConfigError:
@@ -108,8 +124,8 @@ def _problem(detail: ErrorDetails, path: FieldPath, root: type[BaseModel]) -> tu
 
 
 def _bound(kind: str, context: dict[str, object], message: str) -> str:
-    if kind == "string_pattern_mismatch" and context.get("pattern") in _FORMS:
-        return f"must be {_FORMS[str(context['pattern'])]}"
+    if kind == "string_pattern_mismatch" and context.get("pattern") in FORMS:
+        return f"must be {FORMS[str(context['pattern'])]}"
     if kind in ("string_too_short", "too_short") and context.get("min_length") == 1:
         return "must not be empty"
     limits = {

@@ -94,8 +94,8 @@ def _image(context: PreflightContext) -> Iterator[Finding]:
     if (value := source.variable("binlog_row_image", "FULL")).upper() not in ROW_IMAGES:
         yield failed(
             Reason.BINLOG_ROW_IMAGE,
-            f"{source.where} has binlog_row_image={value}, which is not supported yet: SET GLOBAL binlog_row_image = "
-            f"FULL (or one of {', '.join(ROW_IMAGES)})",
+            f"{source.where} has binlog_row_image={value}, whose row images are not read: SET GLOBAL "
+            f"binlog_row_image = FULL (or one of {', '.join(ROW_IMAGES)})",
         )
 
 

@@ -36,6 +36,12 @@ def test_both_ends_belong_to_the_window(now: str, expected: str | None) -> None:
     assert reason(now, **BOTH) == expected
 
 
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00Z"])
+def test_the_first_and_the_last_moment_are_shown(moment: str) -> None:
+    before, after = gate("2026-12-01T02:00:00Z", notBefore=moment), gate("2026-12-01T02:00:00Z", notAfter=moment)
+    assert (before is None) == (after is not None)
+
+
 def test_without_a_window_attempts_may_always_start() -> None:
     assert reason("2026-12-01T02:00:00Z") is None
 
