@@ -1,11 +1,12 @@
 """Checks that writes on the source can be stopped at the cutover.
 
-Except for XA, events, sequences and the window of attempts, it applies only to sourceLock: ReadOnly.
+What applies to one ``sourceLock`` only says so.
 """
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from ferry_core.api.choices import SourceLockMode
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.facts import decoded
 from ferry_core.preflight.read_only import found_read_only, perhaps_cut_over
@@ -137,6 +138,30 @@ def _window(context: PreflightContext) -> Iterator[Finding]:
         )
 
 
+def _filtered(context: PreflightContext) -> Iterator[Finding]:
+    """A lock of the source's stops everybody."""
+    lock = context.spec.cutover.source_lock
+    filtered = [table.id for table in context.tables if table.row_filter]
+    if filtered and lock in (SourceLockMode.NONE, SourceLockMode.WEBHOOK):
+        yield warning(
+            Reason.FILTERED_TABLES_NOT_LOCKED,
+            f"with cutover.sourceLock: {lock} stop the writes to all rows of {shortlist(filtered, 10)}, also to those "
+            "that their row filter leaves out: the run cannot always tell which rows a change is about, so a change of "
+            "others may fail an attempt (SourceStillWritten) or be reported after it (SourceWrittenAfterCutover)",
+        )
+
+
+def _hook_timeout(context: PreflightContext) -> Iterator[Finding]:
+    cutover = context.spec.cutover
+    hook = cutover.webhooks.lock if cutover.webhooks is not None else None
+    if hook is not None and hook.timeout > cutover.deadline:
+        yield warning(
+            Reason.WEBHOOK_TIMEOUT_TOO_LONG,
+            f"cutover.webhooks.lock.timeout ({hook.timeout}) is longer than cutover.deadline ({cutover.deadline}), "
+            "which ends the attempt: a call without an answer is not repeated; set a shorter timeout or a longer deadline",
+        )
+
+
 CHECKS = (
     Check("writable before the cutover", "source", _read_only),
     Check("writers past the lock", "source", _privileged_writers),
@@ -145,4 +170,6 @@ CHECKS = (
     Check("open XA transactions", "source", _open_xa),
     Check("sequences", "source", _sequences),
     Check("window of the cutover", "both", _window),
+    Check("writers of other rows", "source", _filtered),
+    Check("webhooks", "both", _hook_timeout),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from ferry_core.api.choices import OnNewTable
 from ferry_core.api.report import Phase
 from ferry_core.consistency.fence import COMPLETED
 from ferry_core.consistency.holder import read_holder
@@ -249,10 +250,21 @@ def _triggers(context: PreflightContext) -> Iterator[Finding]:
         )
 
 
+def _new_tables(context: PreflightContext) -> Iterator[Finding]:
+    if not context.creates_tables and context.spec.schema_.on_new_table is OnNewTable.COPY:
+        yield warning(
+            Reason.NEW_TABLES_NOT_CREATED,
+            "schema.create is Never, so the tables that schema.onNewTable: Copy adds are not created either: one that "
+            "the target does not have by then ends the run with TargetTableMissing; create it on the target before the "
+            "source, or set schema.create: IfMissing or schema.onNewTable: Ignore",
+        )
+
+
 CHECKS = (
     # First whose the tables are: only then their content matters.
     Check("leases", "target", _leases),
     Check("tables there", "target", _missing),
+    Check("new tables", "target", _new_tables),
     Check("tables alike", "target", unlike),
     Check("tables empty or ours", "target", _rows),
     Check("triggers", "target", _triggers),

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.slow, CUT_CONNECTIONS]
 
 Object = dict[str, Any]
 _RBAC = "rbac.authorization.k8s.io/v1"
+_HOOK: Object = {"url": "https://mine.example", "tokenSecretRef": {"name": "others"}}
 CHOICES: dict[str, Object] = {
     "image": {"copier": {"image": "evil:1"}},
     "volumes": {"copier": {"template": {"volumes": [{"name": "x", "secret": {"secretName": "others"}}]}}},
@@ -23,9 +24,7 @@ CHOICES: dict[str, Object] = {
     "key": {"target": {"credentialsSecretRef": {"passwordKey": "token"}}},
     "host": {"target": {"host": "mine.example"}},
     "tls": {"source": {"tls": {"mode": "Disabled"}}},
-    "webhook": {
-        "cutover": {"webhooks": {"lock": {"url": "https://mine.example", "tokenSecretRef": {"name": "others"}}}}
-    },
+    "webhook": {"cutover": {"sourceLock": "Webhook", "webhooks": {"lock": _HOOK, "unlock": _HOOK}}},
     "notification": {"notifications": [{"url": "https://mine.example", "tokenSecretRef": {"name": "others"}}]},
 }
 

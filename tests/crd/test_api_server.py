@@ -78,7 +78,7 @@ EXAMPLE: Manifest = {
         "notBefore": "2026-12-01T02:00:00Z",
         "notAfter": "2026-12-01T04:00:00Z",
         "maxLag": "1s",
-        "sourceLock": "ReadOnly",
+        "sourceLock": "Webhook",
         "webhooks": {
             "lock": {
                 "url": "https://gate.ops/lock",
@@ -248,6 +248,7 @@ REFUSED_AT_CREATION: list[tuple[str, list[Change], str]] = [
         "notBefore must be before notAfter",
     ),
     ("time", [_set("cutover.notBefore", "tomorrow")], "spec.cutover.notBefore"),
+    ("webhook-unused", [_set("cutover.webhooks", _webhooks())], "set sourceLock to Webhook, or remove webhooks"),
     ("webhook", [_set("cutover.sourceLock", "Webhook")], "sourceLock Webhook needs webhooks.lock and webhooks.unlock"),
     (
         "approved-automatic",

@@ -67,7 +67,8 @@ NO_LIMITS = {
     *("GtidStrictModeOff", "LocalInfileDisabled", "NameCaseDiffers", "NotAReplica", "PrimaryKeyRequired", "ReplicaLag"),
     *("ServerIdClash", "ServerIdZero", "SmallPacket", "SourceLosesCommits", "SourceReadOnly"),
     *("TargetChangesDefinitions", "TargetLosesCommits", "TargetReadOnly", "TargetTriggers"),
-    *("UnknownCollation", "EventsEnabled", "SequencesNotLocked"),
+    *("UnknownCollation", "EventsEnabled", "SequencesNotLocked", "FilteredTablesNotLocked"),
+    *("WebhookTimeoutTooLong", "NewTablesNotCreated"),
     # a difference between two servers' definitions and values, which the message names
     *("DefinitionDiffers", "DefinitionRefused", "GeneratedBySession", "GeneratedFromTimestamp"),
     # states that pass, or that somebody has chosen

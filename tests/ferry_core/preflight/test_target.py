@@ -360,6 +360,21 @@ def test_a_schema_of_somebody_else_with_our_name_is_refused(pair: Pair, table: s
     assert "epoch" in refused.value.message
 
 
+def test_settings_that_do_not_go_together(pair: Pair, tables: str) -> None:
+    hook = {"url": "http://gate.test/", "timeout": "11s"}
+    hooks = {"sourceLock": "Webhook", "webhooks": {"lock": hook, "unlock": hook}}
+    rules = {"include": [f"{tables}.*"], "rules": [{"match": f"{tables}.*", "where": "id > 0"}]}
+    schema = {"create": "Never", "onNewTable": "Copy"}
+    found = told(check(pair.source, pair.target, tables, cutover=hooks, tables=rules, schema=schema), Status.WARNING)
+    assert "stop the writes to all rows of" in found["FilteredTablesNotLocked"]
+    assert "(11s) is longer than cutover.deadline (10s)" in found["WebhookTimeoutTooLong"]
+    assert "schema.create is Never" in found["NewTablesNotCreated"]
+    apart = ({"cutover": hooks | {"deadline": "11s"}}, {"tables": rules}, {"schema": {"onNewTable": "Copy"}})
+    for fields in apart:
+        warned = told(check(pair.source, pair.target, tables, **fields), Status.WARNING)
+        assert not {"FilteredTablesNotLocked", "WebhookTimeoutTooLong", "NewTablesNotCreated"} & warned.keys()
+
+
 def test_a_window_of_the_cutover_that_has_passed(pair: Pair, tables: str) -> None:
     found = check(pair.source, pair.target, tables, cutover={"notAfter": "2026-01-01T00:00:00Z"})
     assert "cutover.notAfter" in told(found, Status.WARNING)["WindowMissed"]
