@@ -8,7 +8,7 @@ from kubectl_ferry.copier import forwarded
 from kubectl_ferry.kubectl import Kubectl, Object
 from kubectl_ferry.texts import columns, count, size
 
-_HEADER = ("TABLE", "TARGET", "STATE", "%", "ROWS", "OF ABOUT", "BYTES", "PENDING KEYS")
+_HEADER = ("TABLE", "TARGET", "STATE", "%", "ROWS", "OF ABOUT", "BYTES", "PENDING KEYS", "DIFFERED", "REPAIRED")
 
 
 def tables(kubectl: Kubectl, name: str, *, as_json: bool) -> int:
@@ -36,7 +36,9 @@ def drawn(found: Sequence[Object]) -> list[str]:
             count(each.get("rowsEstimated", 0)),
             size(each.get("bytesCopied", 0)),
             count(each.get("pendingKeys", 0)),
+            count(each.get("rowsDiffering", 0)),
+            count(each.get("rowsRepaired", 0)),
         )
         for each in found
     ]
-    return columns(_HEADER, rows, right=frozenset(range(3, 8)))
+    return columns(_HEADER, rows, right=frozenset(range(3, 10)))

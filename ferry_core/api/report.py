@@ -279,3 +279,7 @@ class TableReport(Told):
     """Percentage of the table's copy that is done."""
     pending_keys: Count = 0
     """Changed keys not yet on the target."""
+    rows_differing: Count = 0
+    """Rows that differed when they were compared."""
+    rows_repaired: Count = 0
+    """Those of them that were copied again and are equal since."""

@@ -88,12 +88,13 @@ def show_tables(found: Sequence[TableReport]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("TABLE", "TARGET", "STATE"):
         table.add_column(title)
-    for title in ("%", "ROWS", "OF ABOUT", "BYTES", "PENDING KEYS"):
+    for title in ("%", "ROWS", "OF ABOUT", "BYTES", "PENDING KEYS", "DIFFERED", "REPAIRED"):
         table.add_column(title, justify="right")
     for one in found:
         target = one.target if one.target != one.name else "same"
         table.add_row(
             *(Text(text) for text in (one.name, target, one.state, f"{one.percent:.0f}", count(one.rows_copied))),
             *(Text(text) for text in (count(one.rows_estimated), size(one.bytes_copied), count(one.pending_keys))),
+            *(Text(count(rows)) for rows in (one.rows_differing, one.rows_repaired)),
         )
     Console().print(table)

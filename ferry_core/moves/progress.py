@@ -14,3 +14,4 @@ class TableProgress:
     pending_keys: int = 0
     """As of the last tick."""
     mismatched_rows: int = 0
+    repaired_rows: int = 0

@@ -160,11 +160,12 @@ def _throttle(counters: Counters) -> list[Metric]:
 def _outcome(report: Report, moves: Sequence[TableMove], counters: Counters) -> list[Metric]:
     proof, blocked = report.verification, report.cutover.writes_blocked_milliseconds
     mismatched = _per_table(moves, lambda move: move.progress.mismatched_rows)
+    repaired = _per_table(moves, lambda move: move.progress.repaired_rows)
     errors = [(labels, count) for labels, count in counters.errors.items()]
     return [
         _counter("ferry_verify_rows", "Rows compared.", _only(proof.rows_verified)),
         _counter("ferry_verify_mismatched_rows", "Rows that differed.", mismatched, ["table"]),
-        _counter("ferry_verify_repaired_rows", "Rows copied again because they differed.", _only(proof.rows_repaired)),
+        _counter("ferry_verify_repaired_rows", "Rows copied again because they differed.", repaired, ["table"]),
         _counter("ferry_verify_passes", "Complete comparisons of tables.", _only(proof.passes)),
         _counter("ferry_cutover_attempts", "Cutover attempts, by result.", _by(counters.attempts), ["result"]),
         _gauge(

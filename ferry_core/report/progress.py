@@ -5,6 +5,7 @@ It only collects: the coordinator decides the stage and the gates. Figures of on
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -165,9 +166,10 @@ class Progress:
     def begin(self, moves: Iterable[TableMove]) -> None:
         """Report these moves from now on, with what an earlier run has copied, and moves that join or leave later."""
         with self._lock:
+            before = {move.id: move.progress for move in self._moves}
             self._moves = moves
             for move in moves:
-                move.progress.announced = state_of(move)
+                move.progress = replace(before.get(move.id, move.progress), announced=state_of(move))
             self._revisions.news()
 
     def chunk(self, move: TableMove, result: CopyResult) -> bool:
@@ -304,6 +306,17 @@ class Progress:
             said = self._said["verification"]
             rows = said.rows_differing + sum(by_table.values())
             self._say(verification=said.model_copy(update={"rows_differing": rows}))
+
+    def repaired(self, by_table: Mapping[str, int] | None = None) -> None:
+        """That many more rows of these tables are equal again, by table id; None: no row counts as different."""
+        with self._lock:
+            for move in self._moves:
+                rows = move.progress
+                more = rows.mismatched_rows - rows.repaired_rows if by_table is None else by_table.get(move.id, 0)
+                rows.repaired_rows += more
+            said = self._said["verification"]
+            total = said.rows_differing if by_table is None else said.rows_repaired + sum(by_table.values())
+            self._count(verification=said.model_copy(update={"rows_repaired": total}))
 
     def event(self, kind: str, status: str, reason: str, message: str) -> None:
         """Something that people may want to know of, and that is no condition."""

@@ -36,6 +36,8 @@ def table_report(move: TableMove) -> TableReport:
         bytes_copied=copied.bytes,
         percent=_percent(copied.rows, expected, done=state in (TableState.INDEXING, TableState.COPIED)),
         pending_keys=move.progress.pending_keys,
+        rows_differing=move.progress.mismatched_rows,
+        rows_repaired=move.progress.repaired_rows,
     )
 
 

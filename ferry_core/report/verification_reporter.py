@@ -32,8 +32,8 @@ class VerificationReporter:
 
     def begins_again(self) -> None:
         """Nothing counts as verified any more. Rows that were to be copied again count anew if they still differ."""
-        found = self._progress.report().verification.rows_differing
-        self._progress.set_verification(rows_verified=0, unproven_keys=0, pass_rows=None, rows_repaired=found)
+        self._progress.set_verification(rows_verified=0, unproven_keys=0, pass_rows=None)
+        self._progress.repaired()
 
     def verified(self, _: Table, rows: int) -> None:
         with self._lock:
@@ -45,9 +45,8 @@ class VerificationReporter:
     def differ(self, by_table: Mapping[str, int]) -> None:
         self._progress.differ(by_table)
 
-    def repaired(self, rows: int) -> None:
-        said = self._progress.report().verification.rows_repaired
-        self._progress.set_verification(rows_repaired=said + rows)
+    def repaired(self, by_table: Mapping[str, int]) -> None:
+        self._progress.repaired(by_table)
 
     def pass_begins(self, tables: int, request: int) -> None:
         with self._lock:

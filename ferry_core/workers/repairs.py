@@ -60,7 +60,7 @@ class Counted(Protocol):
 
     def differ(self, by_table: Mapping[str, int]) -> None: ...
 
-    def repaired(self, rows: int) -> None: ...
+    def repaired(self, by_table: Mapping[str, int]) -> None: ...
 
 
 def refuse_to_copy(differing: Sequence[Difference], moves: Iterable[TableMove], decided: Collection[Table]) -> None:
@@ -160,7 +160,7 @@ class Repairs:
         by_move: defaultdict[TableMove, list[KeyLiterals]] = defaultdict(list)
         for move, key in self._open:
             by_move[move].append(key)
-        held = 0
+        held: Counter[str] = Counter()
         for move, keys in by_move.items():
             if move.unproven.whole:
                 continue  # its next pass tells
@@ -169,7 +169,7 @@ class Repairs:
             for key in keys:
                 if row_key(move, key) not in left or key in changed:
                     del self._open[move, key]
-                    held += 1
+                    held[move.id] += 1
         self._tell(held)
 
     def _changed_since(self, move: TableMove, keys: Sequence[KeyLiterals]) -> Collection[KeyLiterals]:
@@ -179,9 +179,9 @@ class Repairs:
         newest = self._unproven.newest(move, ALL_ROWS_RAW)
         return [key for key in keys if newest > self._open[move, key]]
 
-    def _tell(self, held: int) -> None:
+    def _tell(self, held: Counter[str]) -> None:
         if held:
-            log.info("%d rows that differed are equal now, or were changed since by the source", held)
+            log.info("%d rows that differed are equal now, or were changed since by the source", held.total())
             self._counted.repaired(held)
 
 

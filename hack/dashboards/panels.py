@@ -39,6 +39,11 @@ def one(metric: str, labels: str = "") -> str:
     return f"{metric}{{{ONE}{', ' if labels else ''}{labels}}}"
 
 
+def total(metric: str) -> str:
+    """The same over all its tables."""
+    return f"sum({one(metric)})"
+
+
 def quantile(part: float, buckets: str, by: str = "le") -> str:
     """A quantile of a histogram over the last minutes."""
     return f"histogram_quantile({part}, sum by ({by}) (rate({buckets}[2m])))"
@@ -184,8 +189,8 @@ DETAIL_PANELS: dict[str, list[Panel]] = {
         ),
         Panel(
             "Rows that differ",
-            "Found by the verification. Anything but 0 forbids the cutover.",
-            [(f"sum({one('ferry_verify_mismatched_rows_total')})", "")],
+            "Found by the verification, and not repaired yet. Anything but 0 forbids the cutover.",
+            [(f"{total('ferry_verify_mismatched_rows_total')} - {total('ferry_verify_repaired_rows_total')}", "")],
             width=5,
             kind=Kind.NUMBER,
             limits=(1, 1),

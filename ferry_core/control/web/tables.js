@@ -4,7 +4,8 @@ import { at, element, numbers, setText } from "./dom.js";
 
 const PER_PAGE = 100;
 const ORDER = { Copying: 0, Pending: 1, Copied: 2 };
-const COLUMNS = [["name", "Table"], ["state", "State"], ["percent", "Copied"], ["rowsCopied", "Rows"], ["rowsEstimated", "of about"], ["pendingKeys", "Keys pending"]];
+const COLUMNS = [["name", "Table"], ["state", "State"], ["percent", "Copied"], ["rowsCopied", "Rows"], ["rowsEstimated", "of about"], ["pendingKeys", "Keys pending"],
+  ["rowsDiffering", "Differed"], ["rowsRepaired", "Repaired"]];
 
 const tables = new Map();
 const view = { page: 0, sort: "state", descending: false };
@@ -34,7 +35,7 @@ function row(table) {
   const copied = element("td", undefined, "copied");
   copied.append(bar, ` ${Math.floor(table.percent)}%`);
   made.append(element("td", table.name === table.target ? table.name : `${table.name} → ${table.target}`), element("td", table.state), copied,
-    ...["rowsCopied", "rowsEstimated", "pendingKeys"].map(field => element("td", numbers.format(table[field]), "number")));
+    ...["rowsCopied", "rowsEstimated", "pendingKeys", "rowsDiffering", "rowsRepaired"].map(field => element("td", numbers.format(table[field]), "number")));
   return made;
 }
 

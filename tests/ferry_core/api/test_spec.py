@@ -237,4 +237,5 @@ def test_a_table_report_has_the_contracts_fields() -> None:
     body = TableReport(name="a.b", target="a.b", state="Copying").model_dump()
     assert set(body) == {
         "name", "target", "state", "rowsEstimated", "rowsCopied", "bytesCopied", "percent", "pendingKeys",
+        "rowsDiffering", "rowsRepaired",
     }  # fmt: skip

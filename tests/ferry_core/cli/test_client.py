@@ -90,11 +90,13 @@ def test_status_is_watched_until_the_run_ends(server: Server, monkeypatch: pytes
 
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_tables(server: Server, wrapped: bool) -> None:
-    found = [TableReport(name="a.b", target="c.d", state="Copying", rows_copied=1234).model_dump(mode="json")]
+    told = TableReport(name="a.b", target="c.d", state="Copying", rows_copied=1234, rows_differing=57, rows_repaired=56)
+    found = [told.model_dump(mode="json")]
     server.answers["GET /api/v1/tables"] = (200, json.dumps({"tables": found} if wrapped else found).encode())
     shown = server.ferry("tables").stdout
     assert "a.b" in shown
     assert "1,234" in shown
+    assert shown.split()[-2:] == ["57", "56"]
     assert json.loads(server.ferry("tables", "--output", "json").stdout) == found
 
 

@@ -109,12 +109,15 @@ def test_metrics_equal_the_report() -> None:
     progress.checkpointed(ok=True)
     progress.retried("source", "ConnectionLost")
     progress.differ({users.id: 2})
+    progress.repaired({users.id: 1})
     progress.verified(60)
     progress.attempt_ended("Done", 250)
     samples = scrape(progress)
     assert value(samples, "ferry_copy_rows_total", table="shop.orders") == 60
     assert value(samples, "ferry_copy_rows_estimated", table="shop.orders") == 100
     assert value(samples, "ferry_verify_mismatched_rows_total", table='shop.us"ers\n\\') == 2
+    assert value(samples, "ferry_verify_repaired_rows_total", table='shop.us"ers\n\\') == 1
+    assert value(samples, "ferry_verify_repaired_rows_total", table="shop.orders") == 0
     assert value(samples, "ferry_copy_progress_ratio") == 0.3
     assert value(samples, "ferry_copy_chunk_duration_seconds_count", op="read") == 1
     assert value(samples, "ferry_copy_chunk_duration_seconds_sum", op="write") == 0.2
@@ -149,8 +152,12 @@ def test_many_tables_share_one_label() -> None:
     progress.begin(moves)
     for move in moves:
         finish_chunk(move, CopyResult(1, 10, 1, 0, 0, 0.1, 0.1))
+    progress.differ({move.id: 2 for move in moves})
+    progress.repaired({move.id: 1 for move in moves})
     samples = scrape(progress)
     assert value(samples, "ferry_copy_rows_total", table="_other") == MOST_TABLES + 1
+    assert value(samples, "ferry_verify_mismatched_rows_total", table="_other") == 2 * (MOST_TABLES + 1)
+    assert value(samples, "ferry_verify_repaired_rows_total", table="_other") == MOST_TABLES + 1
     assert {sample.labels["table"] for sample in samples if "table" in sample.labels} == {"_other"}
 
 

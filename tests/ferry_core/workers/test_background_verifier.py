@@ -173,7 +173,7 @@ def test_a_row_that_differs_is_copied_again_until_it_is_equal() -> None:
     rig.verifier.prove_some.return_value = Proof()
     rig.verifier.steady.return_value = []
     rig.verification._look()
-    rig.events.repaired.assert_called_once_with(1)
+    rig.events.repaired.assert_called_once_with({MOVE.id: 1})
     assert not rig.verification.repairing
 
 

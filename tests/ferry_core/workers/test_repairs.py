@@ -84,5 +84,5 @@ def test_a_repaired_row_that_the_source_changes_all_the_time_keeps_nobody_waitin
     unproven.add(MOVE, [b"1"], decode)
     repairs.look()
     assert repairs.open == 0
-    events.repaired.assert_called_once_with(1)
+    events.repaired.assert_called_once_with({MOVE.id: 1})
     flush(buffer)
