@@ -77,8 +77,8 @@ test-slow: setup  ## the slow tests alone: millions of rows, twenty kills, netwo
 	$(PYTEST) -m slow
 
 .PHONY: verify-proof
-verify-proof: setup  ## 1,000 changes behind the verification's back, and 100 passes without, under load (half an hour)
-	VERIFY_ROUNDS=20 VERIFY_CLEAN=50 nice -n 10 $(BIN)/pytest tests/e2e/test_injections.py -n 0 -s
+verify-proof: setup  ## 1,000 changes behind the verification's back, and 100 passes without, under load, on each family (half an hour)
+	VERIFY_ROUNDS=40 VERIFY_CLEAN=100 nice -n 10 $(BIN)/pytest tests/e2e/test_injections.py -n 0 -s
 
 .PHONY: test-fast
 test-fast: setup  ## tests for the daily loop: no whole moves, nothing slow
