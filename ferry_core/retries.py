@@ -31,7 +31,7 @@ def _nobody(_error: FerryError) -> None:
 
 @dataclass(frozen=True)
 class Retries:
-    """Retry for ``seconds`` after the first failure, with growing waits, until ``cancelled``.
+    """Retry for ``seconds`` of ``clock`` after the first failure, with growing waits, until ``cancelled``.
 
     Time in which a transaction of an application on the source holds what is read does not count.
     """
@@ -39,7 +39,12 @@ class Retries:
     seconds: float
     cancelled: Cancellation
 
-    def __call__(self, body: Callable[[], T], failed: Callable[[FerryError], object] = _nobody) -> T:
+    def __call__(
+        self,
+        body: Callable[[], T],
+        failed: Callable[[FerryError], object] = _nobody,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> T:
         """Run ``body`` and repeat it after retriable errors. ``failed`` is called with each error before the wait."""
         first: float | None = None
 
@@ -53,7 +58,7 @@ class Retries:
             if state.outcome is not None and waits_for_source(state.outcome.exception()):
                 first = None
                 return False
-            now = time.monotonic()
+            now = clock()
             first = now if first is None else first
             return now - first >= self.seconds
 

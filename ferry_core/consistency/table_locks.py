@@ -7,8 +7,7 @@ concurrent inserts. Called by the flusher and the table start, after the wait of
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Sequence
 
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.consistency.visibility import DEADLINE_SECONDS, Visibility
@@ -44,19 +43,8 @@ def _wait_for_statements(session: Session, tables: Sequence[Table], cancelled: C
     locked = [table for table in tables if not table.transactional]
     if not locked:
         return True
-    with _closed_if_frozen(session):
+    with session.changed("wait_timeout", FROZEN_SECONDS):
         return all(_wait(session, table, cancelled) for table in locked)
-
-
-@contextmanager
-def _closed_if_frozen(session: Session) -> Iterator[None]:
-    usual = session.number("SELECT @@SESSION.wait_timeout")
-    session.execute(f"SET SESSION wait_timeout = {FROZEN_SECONDS}")
-    try:
-        yield
-    finally:
-        with suppress(RetriableError):  # a lost connection has raised already
-            session.execute(f"SET SESSION wait_timeout = {usual}")
 
 
 def _wait(session: Session, table: Table, cancelled: Callable[[], bool]) -> bool:

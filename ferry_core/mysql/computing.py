@@ -8,7 +8,8 @@ target computes what the source did. Nothing records under which settings a row 
 from collections.abc import Sequence
 
 from ferry_core.mysql.flavor import Flavor
-from ferry_core.mysql.session import SQL_MODE, Session
+from ferry_core.mysql.session import Session
+from ferry_core.mysql.settings import SQL_MODE
 
 SETTINGS = ("lc_time_names", "div_precision_increment", "block_encryption_mode", "default_regex_flags")
 """Each is used if both servers have it: an older one computes as if a new setting had its default.

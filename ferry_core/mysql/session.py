@@ -1,4 +1,4 @@
-"""One connection with every relevant session variable set, so that no global default of the server matters.
+"""One connection with every relevant session variable set (``settings``).
 
 A session belongs to one thread at a time. Other threads may only read ``connection_id`` (to kill what runs on it).
 Values are returned as bytes or None: no column value is ever decoded here. Errors are raised as values of ``errors``.
@@ -7,20 +7,22 @@ Values are returned as bytes or None: no column value is ever decoded here. Erro
 import re
 import socket
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Any, Self
 
 from pymysql import err
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from ferry_core.errors import ConfigError, ConnectionLost, DataError, FerryError, Interrupted
+from ferry_core.errors import ConfigError, ConnectionLost, DataError, FerryError, Interrupted, RetriableError
 from ferry_core.mysql import catalogue
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.faults import classify, files_are_refused, unreachable
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.guarded import malformed
 from ferry_core.mysql.identity import COLUMNS, ServerIdentity
+from ferry_core.mysql.left_open import LeftOpen
+from ferry_core.mysql.settings import session_settings
 from ferry_core.mysql.tls_probe import wants_tls
 from ferry_core.mysql.upload import UploadConnection
 from ferry_core.mysql.version import ServerVersion
@@ -29,15 +31,10 @@ from ferry_core.reasons import Reason
 
 Row = tuple[bytes | None, ...]
 
-SQL_MODE = "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,ALLOW_INVALID_DATES"
-"""Strict, so that a value that does not fit is an error. Zero dates and days that do not exist are allowed, because
-sources contain them: without the last mode MySQL would not even compare a key with '2024-02-31'.
-"""
 DEPRECATIONS = frozenset({1287, 1681, 3719, 3778})
 """Deprecation warnings, which say nothing about the rows. _utf8mb3 before a key's literal causes one on MySQL 9.7, and
 so does utf8, which row filters and definitions may have.
 """
-SHOW_INVISIBLE_KEYS = "show_gipk_in_create_table_and_information_schema"
 MOST_WARNINGS = 65535
 """Maximum that the protocol can count."""
 NO_LIMITS = (
@@ -60,61 +57,6 @@ class Purpose(Enum):
     CONTROL = "control"  # short administrative statements, text in utf8mb4
 
 
-def _settings(purpose: Purpose, version: ServerVersion) -> dict[str, str]:
-    settings = {
-        "autocommit": "1",
-        "time_zone": "'+00:00'",
-        "sql_mode": f"'{SQL_MODE}'",
-        "character_set_client": "utf8mb4",
-        "character_set_connection": "binary" if purpose in (Purpose.SOURCE, Purpose.TARGET) else "utf8mb4",
-        "character_set_results": "binary",
-        "group_concat_max_len": str(1 << 30),
-        "lc_messages": "'en_US'",  # LOAD DATA's counts are parsed from its message
-        "lock_wait_timeout": "30",
-        "innodb_lock_wait_timeout": "20",
-        "net_write_timeout": "120",
-        "net_read_timeout": "30" if purpose is Purpose.TARGET else "120",
-        # A dead copier's target session must not hold its locks for the default 8 hours.
-        "wait_timeout": "60" if purpose is Purpose.TARGET else "600",
-        # Limits that administrators set for people would truncate catalogue answers and refuse our statements.
-        "sql_select_limit": str((1 << 64) - 1),
-        "sql_big_selects": "1",
-        "sql_safe_updates": "0",
-        "completion_type": "'NO_CHAIN'",
-        "sql_auto_is_null": "0",
-        # SHOW CREATE TABLE is read as text.
-        "sql_quote_show_create": "1",
-        # Settings that functions in a row filter depend on.
-        "lc_time_names": "'en_US'",
-        "default_week_format": "0",
-    }
-    if purpose is Purpose.TARGET:
-        settings["foreign_key_checks"] = "0"
-        settings["unique_checks"] = "1"
-    if version.flavor is Flavor.MYSQL:
-        # With the default 8 MB, a tuple IN of 20,000 keys becomes a table scan (warning 3170).
-        settings["range_optimizer_max_mem_size"] = "0"
-        settings["transaction_isolation"] = "'READ-COMMITTED'"
-        settings["transaction_read_only"] = "0"
-        if version.statistics_expire:
-            settings["information_schema_stats_expiry"] = "0"
-        settings["max_execution_time"] = "0"
-        # A generated invisible primary key is a key like any other, and the only one of its table.
-        settings["sql_auto_is_null"] += f" /*!80030 , SESSION {SHOW_INVISIBLE_KEYS} = ON */"
-    else:
-        settings["tx_isolation"] = "'READ-COMMITTED'"
-        settings["tx_read_only"] = "0"
-        settings["max_statement_time"] = "0"
-        settings["idle_transaction_timeout"] = "0"
-        settings["idle_readonly_transaction_timeout"] = "0"
-        settings["idle_write_transaction_timeout"] = "0"
-        # Rows may be older than a constraint, or written by a session that did not check any.
-        settings["check_constraint_checks"] = "0"
-        # Otherwise an IN list of 1000 becomes a join that reads the whole table.
-        settings["in_predicate_conversion_threshold"] = "0"
-    return settings
-
-
 class Session:
     """An open, configured connection; ``close`` never raises."""
 
@@ -135,6 +77,7 @@ class Session:
         self.purpose = purpose
         self.connection_id = 0
         """0 until the connection is open."""
+        self._left = LeftOpen()
         try:
             self._connection = UploadConnection(
                 **endpoint.login,
@@ -181,7 +124,8 @@ class Session:
         self.version = ServerVersion(version)
         self.identity = ServerIdentity(name, start)
         endpoint.check(self.identity)
-        settings = _settings(self.purpose, self.version) | extra
+        binary, target = self.purpose in (Purpose.SOURCE, Purpose.TARGET), self.purpose is Purpose.TARGET
+        settings = session_settings(self.version, binary=binary, target=target) | extra
         self.sql_mode = settings["sql_mode"].strip("'")
         """The session's default sql_mode."""
         self._set({"max_error_count": str(MOST_WARNINGS)} | settings, settings)
@@ -273,6 +217,7 @@ class Session:
         ``shown``: the part that an error may show, if the statement holds values of rows.
         """
         raw = statement.encode("utf-8", "surrogateescape") if isinstance(statement, str) else statement
+        self._left.sent(raw)
         with self._errors(shown.encode() if shown else raw if isinstance(statement, str) else raw[:400]):
             return int(self._connection.query(raw))
 
@@ -366,6 +311,24 @@ class Session:
             found.append(Warned("Warning", UNLISTED, message))
         return [warned for warned in found if warned.code not in DEPRECATIONS]
 
+    @contextmanager
+    def changed(self, setting: str, value: int) -> Iterator[None]:
+        """While entered, a setting that is a number has this value."""
+        usual = self.number(f"SELECT @@SESSION.{setting}")
+        self._left.settings.append(setting)
+        self.execute(f"SET SESSION {setting} = {value}")
+        try:
+            yield
+        finally:
+            with suppress(RetriableError):  # a lost connection has raised already
+                self.execute(f"SET SESSION {setting} = {usual}")
+                self._left.settings.remove(setting)
+
+    @property
+    def left_open(self) -> str:
+        """What keeps it from being used for something else; empty if nothing does. The server is not asked."""
+        return self._left.told(transaction=self._connection.in_transaction)
+
     def begin(self) -> None:
         self.execute("START TRANSACTION")
 
@@ -388,6 +351,19 @@ class Session:
         """From now on an answer may take that long."""
         connection: Any = self._connection
         connection._read_timeout = seconds  # noqa: SLF001 - PyMySQL reads it before each answer
+
+    def answers(self, seconds: float) -> bool:
+        """Whether the connection still works. If not, it is of no more use."""
+        connection: Any = self._connection
+        usual = connection._read_timeout  # noqa: SLF001 - as above
+        self.answers_within(seconds)
+        try:
+            self.execute("DO 1")
+        except FerryError:
+            return False
+        finally:
+            self.answers_within(usual)
+        return True
 
     def close(self) -> None:
         """Close without a COM_QUIT, which could block."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from pymysql import err
 from pymysql.connections import MySQLResult
-from pymysql.constants import CLIENT, COMMAND, CR
+from pymysql.constants import CLIENT, COMMAND, CR, SERVER_STATUS
 
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.guarded import GuardedConnection, malformed, only_answer, whole_rows
@@ -37,6 +37,15 @@ SILENT_SECONDS = 1800
 class _UploadResult(MySQLResult):
     # PyMySQL's stubs lack its private attributes, which are the only way to answer a LOCAL request.
     _read_ok_packet: Callable[[Any], None]
+    server_status: int | None
+
+    def _check_packet_is_eof(self, packet: Any) -> bool:
+        """PyMySQL keeps the status of answers without rows only."""
+        parent: Any = super()
+        over = bool(parent._check_packet_is_eof(packet))  # noqa: SLF001 - see above
+        if over:
+            self.server_status = int.from_bytes(packet.get_all_data()[3:5], "little")
+        return over
 
     def _read_load_local_packet(self, _first_packet: Any) -> None:
         connection: Any = self.connection
@@ -55,6 +64,8 @@ class UploadConnection(GuardedConnection):
 
     payload: bytes | None = None
     warning_count = 0
+    in_transaction = False
+    """What the last answer that was no error says."""
     message = b""
     # The stubs do not know them.
     _secure: bool
@@ -119,13 +130,19 @@ class UploadConnection(GuardedConnection):
                 result.init_unbuffered_query()
             while (row := self._next_of(result)) is not None:
                 yield row
-            self.warning_count = result.warning_count
+            self._heed(result)
         except BaseException:
             result.unbuffered_active = False
             connection._force_close()  # noqa: SLF001 - see above
             raise
         finally:
             self._read_timeout = self._patience[0]
+
+    def _heed(self, result: Any) -> None:
+        """What an answer says besides its rows."""
+        self.warning_count = result.warning_count
+        if result.server_status is not None:
+            self.in_transaction = bool(result.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
 
     def _next_of(self, result: Any) -> tuple[bytes | None, ...] | None:
         """The next row; None after the last one."""
@@ -156,7 +173,7 @@ class UploadConnection(GuardedConnection):
             else:
                 only_answer(result)
         self._result = result
-        self.warning_count = result.warning_count
+        self._heed(result)
         message = result.message or b""
         self.message = message if isinstance(message, bytes) else message.encode()
         return int(result.affected_rows or 0)

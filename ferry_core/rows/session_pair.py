@@ -4,6 +4,7 @@ The session on the source may be borrowed (``Lender``): then it is the thread's 
 """
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from ferry_core.tables.table import Table
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Need:
     """What a step needs of a session on the source."""
 
@@ -28,6 +29,8 @@ class Need:
     """The step reads many rows. So many sessions are lent to such steps that others always get one soon."""
     given_up: Callable[[], bool]
     """Whether to stop waiting for a session."""
+    waited: float = 0.0
+    """Set by the lender: for how many seconds all sessions were lent to others."""
 
 
 class Lender(ABC):
@@ -39,7 +42,7 @@ class Lender(ABC):
 
     @abstractmethod
     def give_back(self, session: Session) -> None:
-        """One without an open transaction and with the settings that it was lent with, or one that is closed."""
+        """One with the settings that it was lent with and nothing left open, or one that is closed."""
 
     @abstractmethod
     def warm(self, count: int) -> None:
@@ -85,6 +88,7 @@ class SessionPair:
         self._borrowed: Session | None = None
         self._borrowed_text = False
         self._broken = False
+        self._waited = 0.0
         self._target: Session | None = None
         self.bulk = False
         """Whether its steps read many rows, also of tables that are not copied whole."""
@@ -100,13 +104,21 @@ class SessionPair:
             return session
         self.give_back()
         bulk = bulk or self.bulk or (table is not None and table.whole)
-        session = self._sources.borrow(Need(text, self.quiet, bulk, self._given_up))
+        need = Need(text, self.quiet, bulk, self._given_up)
+        try:
+            session = self._sources.borrow(need)
+        finally:
+            self._waited += need.waited
         with self._lending:
             self._borrowed, self._borrowed_text, self._broken = session, text, False
         return session
 
     def _given_up(self) -> bool:
         return False
+
+    def clock(self) -> float:
+        """Seconds, without those in which others had all sessions: no server is slow then."""
+        return time.monotonic() - self._waited
 
     @property
     def target(self) -> Session:
@@ -131,24 +143,19 @@ class SessionPair:
             self.give_back()
             raise
         except BaseException:
-            self._drop_source()
+            self.give_back(closed=True)
             raise
         self.give_back()
         return result
 
-    def give_back(self) -> None:
-        """Give back the session on the source, if one is borrowed."""
+    def give_back(self, *, closed: bool = False) -> None:
+        """Give back the session on the source, if one is borrowed. It is never the next one that the thread borrows."""
         with self._lending:
             session, self._borrowed = self._borrowed, None
             if session is not None:
-                if self._broken:  # its next statement might fail
+                if closed or self._broken:  # its next statement might fail
                     session.close()
                 self._sources.give_back(session)
-
-    def _drop_source(self) -> None:
-        if self._borrowed is not None:
-            self._borrowed.close()
-        self.give_back()
 
     def abort(self) -> None:
         """Break these connections: their thread gets ConnectionLost."""
@@ -161,7 +168,7 @@ class SessionPair:
             target.abort()
 
     def close(self) -> None:
-        self._drop_source()
+        self.give_back(closed=True)
         if self._own is not None:
             self._own.close()
         if self._target is not None:

@@ -11,11 +11,11 @@ It has the interface of ``RowCopier``. ``CopySessions`` chooses it for tables wi
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-from ferry_core.errors import DataError, RetriableError, TooLarge
+from ferry_core.errors import DataError, TooLarge
 from ferry_core.mysql.session import Purpose, Row, Session
 from ferry_core.mysql.warned import Warned
 from ferry_core.reasons import Reason
@@ -125,7 +125,9 @@ class WholeCopier:
     def copy(self, table: Table, selector: Selector) -> CopyResult:
         """Copy the whole table until it has committed."""
         try:
-            with self._patiently(self._pair.source(table)):
+            source, target, setting = self._pair.source(table), self._target, ("wait_timeout", PATIENT_SECONDS)
+            # Between two statements neither session holds a lock, so it may wait for the next one.
+            with target.changed(*setting), source.changed(*setting):
                 return self._copy(table, selector)
         except LoadWarned as warned:
             if table in self._hashed or not warned.excusable:
@@ -142,19 +144,6 @@ class WholeCopier:
     @property
     def _target(self) -> Session:
         return self._pair.target
-
-    @contextmanager
-    def _patiently(self, source: Session) -> Iterator[None]:
-        """Between two statements neither session holds a lock, so it may wait for the next one."""
-        usual = [(one, one.number("SELECT @@SESSION.wait_timeout")) for one in (self._target, source)]
-        for session, _ in usual:
-            session.execute(f"SET SESSION wait_timeout = {PATIENT_SECONDS}")
-        try:
-            yield
-        finally:
-            for session, seconds in usual:
-                with suppress(RetriableError):  # a lost connection has raised already
-                    session.execute(f"SET SESSION wait_timeout = {seconds}")
 
     def _copy(self, table: Table, selector: Selector) -> CopyResult:
         started, self._held = time.monotonic(), 0.0

@@ -256,12 +256,9 @@ class DataOperations:
         raise_early(self._connections, context.tables, self._fence, check_cancelled)
         whole = self._engine.whole_tables.attempt()
 
-        rows, over = self._engine.flow.reader.rows, threading.Event()
-
         def reached(step: str) -> None:
             timings.reached(step)
-            if not over.is_set():
-                rows.leave(2 if step == VERIFIED else 1)  # the mutex; then a look at what is stopped, too
+            leave(2 if step == VERIFIED else 1)  # the mutex; then a look at what is stopped, too
             if step == STREAMED:
                 whole.copy_at_once()
 
@@ -286,12 +283,10 @@ class DataOperations:
             replicated=self._parts.replicated,
             primary=primary_of(context),
         )
-        rows.leave(STOPPING_SESSIONS)
         try:
-            outcome = cutover.run()
+            with self._engine.flow.reader.rows.room(STOPPING_SESSIONS) as leave:
+                outcome = cutover.run()
         finally:
-            over.set()
-            rows.leave(0)
             whole.over()
             timings.log(number)
             self._used_lock = cutover.lock

@@ -37,7 +37,7 @@ class ReadSessions(SessionPair):
     def retrying(self, step: Callable[[], Result], cancelled: Cancellation, seconds: float = RETRY_SECONDS) -> Result:
         """Run the step; repeat it with new connections after retriable errors."""
         self._cancelled = cancelled
-        return Retries(seconds, cancelled)(lambda: self.step(step), lambda _: self.close())
+        return Retries(seconds, cancelled)(lambda: self.step(step), lambda _: self.close(), self.clock)
 
     def _given_up(self) -> bool:
         return self._cancelled.is_set()

@@ -40,7 +40,7 @@ from ferry_core.verify.groups import (
     keys_of,
     parts_of_batch,
 )
-from ferry_core.verify.last_check import SLICE_SECONDS, check_groups, late
+from ferry_core.verify.last_check import SLICE_SECONDS, LastCheck, late
 from ferry_core.verify.sessions import ConnectSource, ConnectTarget, ReadSessions
 from ferry_core.verify.unproven import MAX_BYTES, Batch, UnprovenKeys
 
@@ -113,7 +113,7 @@ class Verifier:
         self._rows_per_chunk = rows_per_chunk
         self._background = self._sessions()
         self._background_lock = threading.Lock()
-        self._extra: list[ReadSessions] = []
+        self._last_check = LastCheck(self._background, self._sessions, workers, self.unproven)
 
     def _sessions(self) -> ReadSessions:
         return ReadSessions(self._connect_source, self._connect_target)
@@ -346,14 +346,9 @@ class Verifier:
 
     def connect(self) -> None:
         """Open sessions for ``prove_all``, which others then need not wait for. They are kept for the next attempt."""
-        for pair in self._pairs()[1:]:
-            pair.connect()
+        self._last_check.connect()
         if isinstance(self._connect_source, Lender):
             self._connect_source.warm(self._workers)
-
-    def _pairs(self) -> list[ReadSessions]:
-        self._extra = self._extra or [self._sessions() for _ in range(self._workers - 1)]
-        return [self._background, *self._extra]
 
     def prove_all(self, deadline: float, check_cancelled: Callable[[], None]) -> list[Difference]:
         """The verdict under the lock: differences among everything unproven, with all changes flushed and source writes
@@ -372,15 +367,10 @@ class Verifier:
             check_cancelled()
             turn.check()
         try:
-            return self._prove_remaining(deadline, check_cancelled)
+            groups = list(grouped(self._remaining()))
+            return self._last_check.differences(groups, deadline, check_cancelled) if groups else []
         finally:
             self._background_lock.release()
-
-    def _prove_remaining(self, deadline: float, check_cancelled: Callable[[], None]) -> list[Difference]:
-        groups = list(grouped(self._remaining()))
-        if not groups:
-            return []
-        return check_groups(groups, self._pairs()[: len(groups)], deadline, self.unproven, check_cancelled)
 
     def _remaining(self) -> Iterator[Part]:
         for move in self._moves:
@@ -390,8 +380,7 @@ class Verifier:
 
     def close(self) -> None:
         """Close all connections. Call it when no method is running any more."""
-        for pair in self._pairs():
-            pair.close()
+        self._last_check.close()
 
 
 def row_key(move: TableMove, key: KeyLiterals) -> RowKey:

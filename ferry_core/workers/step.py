@@ -74,7 +74,7 @@ class CopyStep:
             # Outside of the retries: a pause may last for days, and its end finds connections that have timed out.
             self._wait_while_paused()
             try:
-                return self._retries(lambda: pair.step(body), failed)
+                return self._retries(lambda: pair.step(body), failed, pair.clock)
             except Interrupted as error:
                 self._failed(error)
                 interrupted = error

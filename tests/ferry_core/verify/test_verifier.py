@@ -256,6 +256,31 @@ def test_a_stopping_run_does_not_wait_for_the_verdict(both: TablePair, move: Tab
     assert verifier.prove_all(soon(), check_cancelled) == []
 
 
+def test_an_attempt_uses_no_sessions_that_one_given_up_still_uses(
+    both: TablePair, move: TableMove, verifier: Verifier
+) -> None:
+    full_pass(verifier)
+    verifier.changed(move, [b"2"], decode)
+    pairs, opened = verifier._last_check._pairs, 0
+
+    def next_attempt() -> None:
+        nonlocal opened
+        connecting = threading.Thread(target=verifier.connect)
+        connecting.start()
+        connecting.join()
+        opened = sum(pair._target is not None for pair in pairs[1:])
+        raise Terminated(Reason.STOPPED, "given up")
+
+    with both.pair.target.connect() as blocker, blocker.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES `{both.schema}`.t WRITE")
+        with pytest.raises(Terminated):
+            verifier.prove_all(soon(), next_attempt)
+    assert not opened
+    verifier.connect()
+    assert all(pair._target is not None for pair in pairs[1:])
+    assert verifier.prove_all(soon(), check_cancelled) == []
+
+
 def test_a_hanging_background_turn_does_not_delay_the_deadline(
     both: TablePair, move: TableMove, verifier: Verifier
 ) -> None:

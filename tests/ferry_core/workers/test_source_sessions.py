@@ -1,8 +1,9 @@
 """Sessions on the source that threads share: how many are open, who gets one, and what becomes of them."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any, NoReturn, TypeVar
@@ -232,36 +233,166 @@ def test_a_cutover_attempt_leaves_room_for_its_own_sessions(shared: SourceSessio
     lent = [shared.borrow(need()) for _ in range(WORKERS)]
     shared.warm(1)
     assert opened.count == WORKERS + 1
-    shared.leave(WORKERS)
-    assert opened.count == WORKERS, "the free one is closed"
-    waiting = background(lambda: shared.borrow(need()))
-    wait_until(lambda: bool(shared._waiting), "it waits")
-    shared.give_back(lent.pop())
-    assert opened.count == WORKERS - 1
-    assert not waiting.done()
-    shared.give_back(lent.pop())
-    with borrowed_later(shared, waiting):
-        shared.leave(0)
+    with shared.room(WORKERS) as leave:
+        assert opened.count == WORKERS, "the free one is closed"
+        waiting = background(lambda: shared.borrow(need()))
+        wait_until(lambda: bool(shared._waiting), "it waits")
+        shared.give_back(lent.pop())
+        assert opened.count == WORKERS - 1
+        assert not waiting.done()
+        shared.give_back(lent.pop())
+        with borrowed_later(shared, waiting):
+            leave(0)
+            with borrowed(shared):
+                assert opened.count == 2
+
+
+def test_an_attempt_that_was_given_up_takes_no_session_from_the_next(shared: SourceSessions, opened: Opened) -> None:
+    with shared.room(WORKERS) as leave_late:
+        pass
+    leave_late(WORKERS)
+    lent = [shared.borrow(need()) for _ in range(WORKERS + 1)]
+    with shared.room(1) as leave:
+        leave_late(WORKERS)
+        shared.give_back(lent.pop())
+        shared.give_back(lent.pop())
+        leave_late(0)
         with borrowed(shared):
-            assert opened.count == 2
+            assert opened.count == WORKERS
+            leave(0)
+    for session in lent:
+        shared.give_back(session)
+
+
+def test_a_pair_gives_back_only_what_it_has(shared: SourceSessions) -> None:
+    """Another thread closes the pair while its own goes on with the next step."""
+    pair = SessionPair(shared, no_target)
+    first, close = pair.source(), Session.close
+    steps: list[Future[Session]] = []
+
+    def next_step() -> Session:
+        pair.give_back()
+        return pair.source()
+
+    def closed_slowly() -> None:
+        if not steps:
+            steps.append(background(next_step))
+            wait(steps, 0.5)
+        close(first)
+
+    first.close = closed_slowly  # type: ignore[method-assign]
+    pair.close()
+    mine = steps[0].result(PATIENCE_SECONDS)
+    assert not mine.closed
+    with borrowed(shared) as other:
+        assert other is not mine
+    pair.close()
 
 
 def test_changed_keys_get_a_session_whatever_else_is_running(shared: SourceSessions, opened: Opened) -> None:
     """Also if an attempt begins, or ``copy.workers`` is lowered, while steps run that take hours."""
     lent = [shared.borrow(need(bulk=True)) for _ in range(WORKERS)]
-    shared.leave(WORKERS + 1)
-    with borrowed(shared):
-        second = background(lambda: shared.borrow(need()))
+    with shared.room(WORKERS + 1):
+        with borrowed(shared):
+            second = background(lambda: shared.borrow(need()))
+            wait_until(lambda: bool(shared._waiting), "it waits")
+            assert opened.count == WORKERS + 1
+        shared.give_back(second.result(PATIENCE_SECONDS))
+        bulk = background(lambda: shared.borrow(need(bulk=True)))
         wait_until(lambda: bool(shared._waiting), "it waits")
-        assert opened.count == WORKERS + 1
-    shared.give_back(second.result(PATIENCE_SECONDS))
-    bulk = background(lambda: shared.borrow(need(bulk=True)))
-    wait_until(lambda: bool(shared._waiting), "it waits")
-    with borrowed(shared):
-        assert not bulk.done()
+        with borrowed(shared):
+            assert not bulk.done()
+        for session in lent:
+            shared.give_back(session)
+        shared.give_back(bulk.result(PATIENCE_SECONDS))
+
+
+def test_a_wait_for_a_session_is_no_time_in_which_a_step_failed(
+    shared: SourceSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monotonic, passed, tries = time.monotonic, 0.0, 0
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + passed)
+    lent = [shared.borrow(need()) for _ in range(WORKERS)]
+
+    def fails_twice() -> int:
+        nonlocal tries
+        session = sessions.source()
+        tries += 1
+        if tries < 3:
+            raise LockConflict(Reason.LOCK_CONFLICT, "not now")
+        return session.number("SELECT 1")
+
+    def step() -> int:
+        return sessions.retrying(fails_twice, Cancellation(), PATIENCE_SECONDS)
+
+    with ReadSessions(shared, no_target) as sessions:
+        sessions.source()
+        first = background(lambda: shared.borrow(need()))
+        wait_until(lambda: len(shared._waiting) == 1, "somebody waits before the step's second try")
+        step_done = background(step)
+        lent.append(first.result(PATIENCE_SECONDS))
+        wait_until(lambda: bool(shared._waiting), "the second try waits")
+        passed = 10 * PATIENCE_SECONDS
+        shared.give_back(lent.pop())
+        assert step_done.result(PATIENCE_SECONDS) == 1
+    assert tries == 3
     for session in lent:
         shared.give_back(session)
-    shared.give_back(bulk.result(PATIENCE_SECONDS))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_only_sessions_that_are_lost_are_closed(pair: Pair, shared: SourceSessions, opened: Opened, lost: bool) -> None:
+    shared.warm(2)
+    session = shared.borrow(need())
+    (free,) = (one for one in opened.all if one is not session)
+    if lost:
+        pair.source.execute(f"KILL {free.connection_id}")
+    session.close()
+    shared.give_back(session)
+    with borrowed(shared) as found:
+        assert (found is free) != lost
+        assert found.number("SELECT 1") == 1
+    assert len(opened.all) == 2 + lost
+
+
+LEFT = {
+    "a transaction": ["START TRANSACTION", "SELECT 1"],
+    "table locks": ["LOCK TABLES mysql.time_zone READ"],
+    "an advisory lock": ["SELECT GET_LOCK('left by a test', 0)"],
+}
+UNDONE = ["ROLLBACK", "UNLOCK TABLES", "SELECT RELEASE_LOCK('left by a test')", "DO 1"]
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_what_a_step_leaves_open_ends_with_its_session(
+    shared: SourceSessions, opened: Opened, caplog: pytest.LogCaptureFixture, left: str
+) -> None:
+    for undone in ([], UNDONE):
+        with borrowed(shared) as session:
+            for statement in [*LEFT[left], *undone]:
+                session.query(statement)
+        assert session.closed == (not undone)
+        assert (f"left with {left}:" in caplog.text) == (not undone)
+        caplog.clear()
+    assert opened.count == 1
+
+
+def test_a_setting_that_cannot_be_set_back_ends_with_its_session(shared: SourceSessions) -> None:
+    with borrowed(shared) as session, session.changed("wait_timeout", 7):
+        assert session.number("SELECT @@SESSION.wait_timeout") == 7
+    with borrowed(shared) as again:
+        assert again is session
+        usual, execute = session.number("SELECT @@SESSION.wait_timeout"), session.execute
+
+        def interrupted(statement: str | bytes, shown: str = "") -> int:
+            if statement == f"SET SESSION wait_timeout = {usual}":
+                raise Interrupted(Reason.STATEMENT_INTERRUPTED, "KILL QUERY")
+            return execute(statement, shown)
+
+        session.execute = interrupted  # type: ignore[method-assign]
+        with session.changed("wait_timeout", 7):
+            pass
+    assert session.closed
 
 
 def test_a_chunk_that_waits_for_a_session_lets_a_flush_pass(pair: Pair, schema: str) -> None:

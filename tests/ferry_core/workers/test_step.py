@@ -22,7 +22,7 @@ def ending() -> Cancellation:
 
 @pytest.fixture
 def pair() -> Mock:
-    return Mock(spec=CopySessions, **{"step.side_effect": lambda body: body()})
+    return Mock(spec=CopySessions, **{"step.side_effect": lambda body: body(), "clock.side_effect": time.monotonic})
 
 
 def test_a_pause_does_not_use_up_the_time_for_retries(ending: Cancellation, pair: Mock) -> None:
