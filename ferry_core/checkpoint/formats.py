@@ -8,7 +8,8 @@ GTIDs alone, and did not record what the source had replicated. Format 5 had no 
 copied whole, as they still are with a state that names no such key. Format 6 had no positions by file and offset, and
 did not record when the newest binlog file had begun. Format 7 had all indexes created with their tables and no window
 of cutover attempts, and did not record when the source was started, nor which tables were rebuilt there. Format 8
-recorded a restart of the source once for all tables.
+recorded a restart of the source once for all tables. Format 9 recorded nothing of the primary of a source that is a
+replica.
 """
 
 from typing import Any

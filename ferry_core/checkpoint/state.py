@@ -9,7 +9,7 @@ from ferry_core.api.report import Stage
 from ferry_core.mysql.file_position import FilePosition
 from ferry_core.mysql.replication import Replicated
 
-FORMAT = 9
+FORMAT = 10
 """Version of this model. A newer version is refused. For older ones see ``formats``."""
 
 
@@ -102,6 +102,15 @@ class SeriesState(_State):
     blocked_milliseconds: int | None = None
 
 
+class PrimaryState(_State):
+    """The primary of a source that is a replica, and how far its binlog was written, when it was last asked."""
+
+    server: str
+    start: str
+    file: str
+    offset: int
+
+
 class RunState(_State):
     """The state of one Ferry. Times are Unix seconds of the copier's clock."""
 
@@ -119,6 +128,7 @@ class RunState(_State):
     last_read: str | None = None  # the furthest place read in the source's binlog; None: state of an older version
     replicated: Replicated | None = None  # by the source; None: state of an older version, or MySQL
     source_start: str = ""  # when the source was started, as of the last start of a run; empty: older version
+    primary: PrimaryState | None = None  # None: applications write to the source, or older version
     tables: dict[str, TableState] = Field(default_factory=dict)  # by ``Table.id``
     # ids of tables that it created on the target, or was about to create
     created: list[str] = Field(default_factory=list)

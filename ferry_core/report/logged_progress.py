@@ -37,10 +37,6 @@ class LoggedProgress(Progress):
             told = {"event": "condition", "condition": str(kind), "status": now, "reason": str(reason)}
             log.info("%s: %s", reason, sentence(kind, now, reason, message), extra=told)
 
-    def set_epoch(self, epoch: int) -> None:
-        super().set_epoch(epoch)
-        log.info("this run writes as epoch %d", epoch)
-
     def chunk(self, move: TableMove, result: CopyResult) -> bool:
         changed = super().chunk(move, result)
         if changed and move.copied:

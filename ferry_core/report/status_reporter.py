@@ -102,7 +102,7 @@ class StatusReporter(CutoverReporter):
             self.progress.set_condition(Condition.VALIDATED, True, Reason.PASSED, with_warnings(warned))
 
     def begin(self, moves: Iterable[TableMove], epoch: int, state: RunState) -> None:
-        """The tables are known, the epoch is taken, an earlier run's state is at hand."""
+        """The tables are known, and an earlier run's state. A run that copies nothing for now has that run's epoch."""
         self.progress.begin(moves)
         self.progress.set_epoch(epoch)
         self._began = state.started_at or self._began

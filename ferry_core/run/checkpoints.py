@@ -13,7 +13,7 @@ from ferry_core.binlog.sink import StreamMark
 from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.marks import TargetMarks
 from ferry_core.checkpoint.sqlite import SqliteStore
-from ferry_core.checkpoint.state import RunState, TableState
+from ferry_core.checkpoint.state import PrimaryState, RunState, TableState
 from ferry_core.checkpoint.store import CheckpointStore
 from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.visibility import Visibility, furthest_place
@@ -98,8 +98,9 @@ class Checkpoints:
         buffer: ChangeBuffer,
         report: Heard,
         sound: Callable[[], object] = bool,
+        primary: Callable[[], PrimaryState | None] = lambda: None,
     ) -> None:
-        """``sound`` raises if the state in memory may be wrong."""
+        """``sound`` raises if the state in memory may be wrong. ``primary`` was last seen so."""
         self.state = state
         self._store = stored.store
         self._epoch = stored.epoch
@@ -110,6 +111,7 @@ class Checkpoints:
         self._report = report
         self._marked: RunState | None = None
         self._sound = sound
+        self._primary = primary
         self._last = 0.0
         self._without_key: set[str] = set()
         self._copied_again: set[str] = set()
@@ -147,6 +149,7 @@ class Checkpoints:
         self.state.last_read = str(last_read) if last_read is not None else None
         self.state.tables = {move.id: self._state_of(move, mark) for move in self._moves}
         self.state.indexes_deferred = [move.id for move in self._moves if move.deferred]
+        self.state.primary = self._primary()
         self.state.json_changed = self._report.json_changed  # counted before a chunk counts as done, so never too low
         self.state.stored_at = time.time()
         try:

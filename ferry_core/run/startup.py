@@ -40,6 +40,7 @@ from ferry_core.run.logged_statements import LoggedStatements
 from ferry_core.run.options import RunOptions
 from ferry_core.run.own_objects import KeptObjects
 from ferry_core.run.parts import Parts
+from ferry_core.run.primary_history import meet_primary
 from ferry_core.run.renamed import source_proof, target_proof
 from ferry_core.run.replicated import refuse_replicated
 from ferry_core.run.restarted import meet_source
@@ -213,6 +214,7 @@ class RunStartup:
             begins_at = visibility.start(source) if fresh and state.position is not None else None
             set_position(state, visibility, source)
             meet_source(state, source, verifies=self._verifies)
+            meet_primary(state, self._connections)
             refuse_replicated(state, source, begun=context.begun)
             # From here on the stream shows each DDL statement. Check that everything read before is still true.
             altered = still_as_validated(context, source, target, visibility)
@@ -220,6 +222,7 @@ class RunStartup:
         moves = moves_of(state, context.tables, self._intent.now.directive.copy_, context.flavor, begins_at)
         moves.follow_cascades(cascades)
         self._reporter.begin(moves, fence.epoch, state)
+        log.info("this run writes as epoch %d", fence.epoch)
         estimated = self._reporter.report().progress.rows_estimated
         how = "resumes from its checkpoint" if context.begun else "starts from the beginning"
         log.info("%s: %s, about %s", how, counted(len(context.tables), "table"), counted(estimated, "row"))
@@ -351,6 +354,7 @@ class RunStartup:
             engine.buffer,
             self._reporter,
             self._connections.refuse_restarted,
+            lambda: self._connections.primary_seen,
         )
         background = self._background(verifier, engine)
         self._reporter.watch(engine, background)

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ferry_core.api.cutover import TokenRef
 from ferry_core.binlog.ending import BinlogEnd, end_of_binlog
@@ -16,6 +17,9 @@ from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.identity import KnownServer
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.workers.patience import RETRY_SECONDS
+
+if TYPE_CHECKING:
+    from ferry_core.checkpoint.state import PrimaryState
 
 PATIENT_SECONDS = 25.0
 HURRIED_SECONDS = 5.0
@@ -64,6 +68,8 @@ class Connections:
         self._source = _End(ServerRole.SOURCE, source, patience_seconds)
         self._target = _End(ServerRole.TARGET, target, patience_seconds)
         self._primary = None if primary is None else _End(ServerRole.PRIMARY, primary, patience_seconds)
+        self.primary_seen: PrimaryState | None = None
+        """When it was last asked (``run.primary_history``)."""
         self._computing: Mapping[str, str] = {}
         self._open: weakref.WeakSet[Session] = weakref.WeakSet()
         self._lock = threading.Lock()

@@ -216,6 +216,7 @@ def test_a_paused_copier_that_is_killed_stays_paused(mariadb_pair: Pair, schema:
             before = mariadb_pair.target.value(f"SELECT COUNT(*) FROM {schema}.orders")
             await asyncio.sleep(2)
             assert mariadb_pair.target.value(f"SELECT COUNT(*) FROM {schema}.orders") == before < ROWS
+            assert copier.log().count("this run writes as epoch") == 1, "the paused one has not taken its own"
             await link.send(told(copier, 6, paused=False).as_json())
 
     asyncio.run(pause())
@@ -223,6 +224,7 @@ def test_a_paused_copier_that_is_killed_stays_paused(mariadb_pair: Pair, schema:
     copier.start()
     asyncio.run(look())
     assert copier.wait() == 0, copier.log()
+    assert "this run writes as epoch 2" in copier.log()
     assert mariadb_pair.target.value(f"SELECT COUNT(*) FROM {schema}.orders") == ROWS
 
 

@@ -2,6 +2,9 @@
 with the primary's.
 """
 
+import contextlib
+import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,10 +58,28 @@ def name_primary(under_load: FerryUnderLoad, primary: Server | None) -> None:
     under_load.ferry.edit(change)
 
 
+def refused_after_a_loss(under_load: FerryUnderLoad) -> None:
+    """The next start, as if the primary had been started again without the end of its binlog."""
+    with contextlib.closing(sqlite3.connect(under_load.ferry.state)) as database:
+        stored = json.loads(database.execute("SELECT body FROM ferry_state").fetchone()[0])
+    known = stored["primary"]
+    assert known["file"]
+
+    def keep(primary: dict[str, Any]) -> None:
+        with contextlib.closing(sqlite3.connect(under_load.ferry.state)) as database, database:
+            database.execute("UPDATE ferry_state SET body = ?", [json.dumps(stored | {"primary": primary})])
+
+    keep(known | {"start": "before", "offset": known["offset"] + (1 << 30)})
+    assert under_load.ferry.start().wait_end() == 65
+    assert "SourceHistoryLost" in under_load.ferry.tail()
+    keep(known)
+
+
 def test_a_cutover_under_writes_on_the_primary(exact: Exact, pair: Pair, schema: str, tmp_path: Path) -> None:
     with from_replica(exact, pair, schema, tmp_path) as under_load, under_load.writers() as writers:
         under_load.ferry.start().wait_stage("Copying", "Streaming", "ReadyForCutover")
         under_load.ferry.kill()
+        refused_after_a_loss(under_load)
         under_load.ferry.start().wait_stage("ReadyForCutover")
         writers.plain.wait_for(50)
         with under_load.held_in_drain():
