@@ -9,19 +9,18 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Generic, Protocol
-from zlib import crc32
 
 from ferry_core.binlog import compressed, events, files, order, unresumable
+from ferry_core.binlog.checksums import Checksums
 from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.elsewhere import Elsewhere
-from ferry_core.binlog.events import has_checksum, unreadable
+from ferry_core.binlog.events import unreadable
 from ferry_core.binlog.followed import FollowedTables, M
 from ferry_core.binlog.group import Group
 from ferry_core.binlog.key_decoder import key_decoder
 from ferry_core.binlog.last_read import LastRead, further
 from ferry_core.binlog.selected import Selected, Tracked
 from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
-from ferry_core.binlog.source_errors import CorruptEvent, StreamLost
 from ferry_core.mysql.file_position import DUMPABLE, FilePosition
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from ferry_core.schema.alterations import Alteration
@@ -70,8 +69,7 @@ class Transactions(Generic[M]):
         self._selected = Selected(tables, counters.processed, folds=folds)
         self._sink = sink
         self._counters = counters
-        self._checksums = checksums
-        self._announced = False  # whether a format description has announced or excluded checksums
+        self._checksums = Checksums(counters, present=checksums)
         self._listed = False  # whether a Gtid_list event has arrived
         self._group: Group | None = None
         self._maps: dict[bytes, Tracked[M] | None] = {}
@@ -105,14 +103,14 @@ class Transactions(Generic[M]):
     def follow(self, source: EventSource) -> None:
         """Run until ``source`` or the sink raises. An event of an unselected table costs only its checksum."""
         counters, counts = self._counters, self._counters.events
-        next_event, now = source.next_event, time.monotonic
+        next_event, checked, now = source.next_event, self._checksums.checked, time.monotonic
         while True:
             data = next_event()
             counters.last_event = now()
             counters.bytes += len(data)
             kind = data[5]
             counts[kind] += 1
-            end = self._checked(data, kind)
+            end = checked(data, kind)
             self._event = data
             self._apply(data, kind, end)
             if kind != events.ROTATE and data[14:18] != _NOWHERE:
@@ -129,23 +127,6 @@ class Transactions(Generic[M]):
             handler(data, end)
         else:
             self._unknown(data, kind)
-
-    def _checked(self, data: bytes, kind: int) -> int:
-        """Offset of the body's end; raises if the checksum does not match."""
-        if kind == events.FORMAT_DESCRIPTION:
-            # The checksum was computed without the flag that marks a file as still being written.
-            plain = data[1:18] + bytes([data[18] & ~events.IN_USE_FLAG]) + data[19:-4]
-            self._checksums = events.parse_format(data).checksums
-            self._announced = True
-        elif not self._announced and has_checksum(data) is not self._checksums:
-            raise StreamLost("checksum", "the source's binlog_checksum was changed while the stream was connecting")
-        elif self._checksums:
-            plain = data[1:-4]
-        else:
-            return len(data)
-        if self._checksums and crc32(plain) != int.from_bytes(data[-4:], "little"):
-            raise CorruptEvent(f"an event of type {events.NAMES.get(kind, kind)} in {self._counters.file}")
-        return len(data) - 4
 
     # Rows
 

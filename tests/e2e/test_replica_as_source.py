@@ -15,6 +15,7 @@ from hack.servers import Family
 from tests.support.ferry_under_load import FerryUnderLoad, condition, failed_attempt
 from tests.support.replication import Exact, exact_replica
 from tests.support.servers import Flag, Pair, Server, ServerPool
+from tests.support.waits import wait_until
 
 pytestmark = pytest.mark.always
 
@@ -58,16 +59,21 @@ def name_primary(under_load: FerryUnderLoad, primary: Server | None) -> None:
     under_load.ferry.edit(change)
 
 
+def stored(under_load: FerryUnderLoad) -> dict[str, Any]:
+    """The last checkpoint."""
+    with contextlib.closing(sqlite3.connect(under_load.ferry.state)) as database:
+        kept: dict[str, Any] = json.loads(database.execute("SELECT body FROM ferry_state").fetchone()[0])
+    return kept
+
+
 def refused_after_a_loss(under_load: FerryUnderLoad) -> None:
     """The next start, as if the primary had been started again without the end of its binlog."""
-    with contextlib.closing(sqlite3.connect(under_load.ferry.state)) as database:
-        stored = json.loads(database.execute("SELECT body FROM ferry_state").fetchone()[0])
-    known = stored["primary"]
-    assert known["file"]
+    kept = stored(under_load)
+    known = kept["primary"]
 
     def keep(primary: dict[str, Any]) -> None:
         with contextlib.closing(sqlite3.connect(under_load.ferry.state)) as database, database:
-            database.execute("UPDATE ferry_state SET body = ?", [json.dumps(stored | {"primary": primary})])
+            database.execute("UPDATE ferry_state SET body = ?", [json.dumps(kept | {"primary": primary})])
 
     keep(known | {"start": "before", "offset": known["offset"] + (1 << 30)})
     assert under_load.ferry.start().wait_end() == 65
@@ -78,6 +84,7 @@ def refused_after_a_loss(under_load: FerryUnderLoad) -> None:
 def test_a_cutover_under_writes_on_the_primary(exact: Exact, pair: Pair, schema: str, tmp_path: Path) -> None:
     with from_replica(exact, pair, schema, tmp_path) as under_load, under_load.writers() as writers:
         under_load.ferry.start().wait_stage("Copying", "Streaming", "ReadyForCutover")
+        wait_until(lambda: stored(under_load)["primary"], "it is in the checkpoint")
         under_load.ferry.kill()
         refused_after_a_loss(under_load)
         under_load.ferry.start().wait_stage("ReadyForCutover")
