@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import threading
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +14,7 @@ from tests.support.ferry_cli import FerryProcess
 from tests.support.ferry_under_load import FerryUnderLoad
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair, Server
+from tests.support.waits import UntilStopped
 from tests.support.writers import PASSWORD, USER, Pace, Writers, create_account
 
 DEADLINE_SECONDS = 40
@@ -24,37 +24,29 @@ _READ_ONLY = (1290, 1836)
 _COMMITS = "SET SESSION autocommit = 1"  # the driver trusts what the server says of it, which is wrong on MySQL
 
 
-class Clock:
+class Clock(UntilStopped):
     """An application that counts in one row as fast as it is let, and notes how long it was refused."""
 
     def __init__(self, server: Server, schema: str) -> None:
+        super().__init__()
         self._server = server
         self._statement = f"UPDATE `{schema}`.clock SET n = n + 1 WHERE id = 1"
-        self._stopping = threading.Event()
         self._refused_since: float | None = None
         self.acknowledged = 0
         self.unknown = 0
         """Updates whose answer was lost."""
         self.longest_block = 0.0
         """Seconds for which read_only refused it, until it was let again."""
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(0.05):
+    def run(self) -> None:
+        while not self.stopping.wait(0.05):
             with (
                 contextlib.suppress(pymysql.MySQLError, OSError),
                 contextlib.closing(
                     self._server.connect(user=USER, password=PASSWORD, init_command=_COMMITS)
                 ) as connection,
             ):
-                while not self._stopping.wait(0.04):
+                while not self.stopping.wait(0.04):
                     self._count(connection)
 
     def _count(self, connection: "pymysql.connections.Connection[Any]") -> None:

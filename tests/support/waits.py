@@ -2,6 +2,7 @@
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -48,6 +49,25 @@ class Background:
         assert not self.running, "it does not end"
         if self._error is not None:
             raise self._error
+
+
+class UntilStopped(ABC):
+    """What a thread of its own does from ``start`` to ``stop``."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self._thread = threading.Thread(target=self.run, name=type(self).__name__, daemon=True)
+
+    @abstractmethod
+    def run(self) -> None:
+        """Until ``stopping`` is set."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self._thread.join()
 
 
 @contextmanager

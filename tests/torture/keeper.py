@@ -9,32 +9,28 @@ from collections.abc import Callable
 
 from tests.support.ferry_cli import LONG_SECONDS, FerryProcess
 from tests.support.servers import free_port
+from tests.support.waits import UntilStopped
 
 _TICK_SECONDS = 0.1
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM, 143)
 _TEMPORARY = 75
 
 
-class Keeper:
+class Keeper(UntilStopped):
     """``over`` once the copier has ended in a way that no start follows; ``code`` is its exit code then."""
 
     def __init__(self, ferry: FerryProcess) -> None:
+        super().__init__()
         self._ferry = ferry
         self.approving = threading.Event()
         self.over = threading.Event()
         self.code: int | None = None
-        self._stopping = threading.Event()
         self._not_before = 0.0
         self._process = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
 
     def start(self) -> None:
         self._ferry.start()
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
+        super().start()
 
     def kill(self, signal_number: signal.Signals, down: float, meanwhile: Callable[[], None] = lambda: None) -> bool:
         """End it now, and start it again after that many seconds. False if it had ended by itself."""
@@ -63,8 +59,8 @@ class Keeper:
         older.send_signal(signal.SIGCONT)
         return older.wait(LONG_SECONDS)
 
-    def _run(self) -> None:
-        while not self._stopping.wait(_TICK_SECONDS) and not self.over.is_set():
+    def run(self) -> None:
+        while not self.stopping.wait(_TICK_SECONDS) and not self.over.is_set():
             with self._process:
                 self._look()
 

@@ -5,36 +5,28 @@ lost its newest binlog brings back one that was decided. A copy waits for them, 
 """
 
 import contextlib
-import threading
 from collections.abc import Callable
 
 import pymysql
 
 from tests.support.servers import Server
+from tests.support.waits import UntilStopped
 
 _LOOK_SECONDS = 3.0
 
 
-class Orphans:
+class Orphans(UntilStopped):
     """From ``start`` to ``stop``. ``known``: those that the application is still going to decide."""
 
     def __init__(self, server: Server, known: Callable[[], set[str]]) -> None:
+        super().__init__()
         self._server = server
         self._known = known
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="orphans", daemon=True)
         self.decided = 0
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
+    def run(self) -> None:
         before: set[str] = set()
-        while not self._stopping.wait(_LOOK_SECONDS):
+        while not self.stopping.wait(_LOOK_SECONDS):
             with contextlib.suppress(pymysql.MySQLError, OSError):  # the server is down, or a session still holds it
                 found = self._prepared() - self._known()
                 for xid in before & found:
