@@ -158,7 +158,8 @@ def _hook_timeout(context: PreflightContext) -> Iterator[Finding]:
         yield warning(
             Reason.WEBHOOK_TIMEOUT_TOO_LONG,
             f"cutover.webhooks.lock.timeout ({hook.timeout}) is longer than cutover.deadline ({cutover.deadline}), "
-            "which ends the attempt: a call without an answer is not repeated; set a shorter timeout or a longer deadline",
+            "which ends the attempt: a call without an answer is not repeated; set a shorter timeout or a longer "
+            "deadline",
         )
 
 
