@@ -15,7 +15,7 @@ from ferry_core.mysql.version import ServerVersion
 from ferry_core.preflight.facts import decoded
 from ferry_core.schema.drop import takes_no_row
 from ferry_core.schema.tokens import tokens_of
-from ferry_core.tables.alike import plain_collation, plain_type
+from ferry_core.tables.alike import holds_texts, orders_alike, plain_collation, plain_type, same_in_wider
 from ferry_core.tables.families import of_the_same_values, tells_apart
 from ferry_core.tables.members import spelled_type
 from ferry_core.tables.table import Table, TableName
@@ -173,7 +173,7 @@ def _column_differences(name: str, source: _Column, target: _Column) -> Iterator
         yield f"the column {name} is generated on the {'source' if source.expression else 'target'} only"
     elif source.type != target.type:
         yield f"the column {name} is {target.type} and not {source.type}"
-    elif source.collation.split("_")[0] != target.collation.split("_")[0]:
+    elif not holds_texts(target.collation, source.collation):
         yield f"the column {name} has the character set of {target.collation} and not that of {source.collation}"
     if source.nullable and not target.nullable:
         yield f"the column {name} is NOT NULL on the target only"
@@ -193,9 +193,10 @@ def _index_differences(table: Table, source: Structure, target: Structure, casca
         ours, theirs = source.columns[name].collation, target.columns[name].collation
         if source.columns[name].type.startswith(("enum(", "set(")):
             continue  # compared by number
-        if ours != theirs and ours.split("_")[0] == theirs.split("_")[0]:
+        if holds_texts(theirs, ours) and not orders_alike(theirs, ours):
             what = f"unique column {name}" if name in unique else f"column {name} of a cascading foreign key"
-            yield f"the {what} has the collation {theirs} and not {ours}, so other values count as equal"
+            wanted = same_in_wider(theirs, ours)
+            yield f"the {what} has the collation {theirs} and not {wanted}, so other values count as equal"
 
 
 def _expression_differences(source: Structure, target: Structure) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.version import ServerVersion
-from ferry_core.tables.alike import plain_collation
+from ferry_core.tables.alike import holds_texts, plain_collation
 from ferry_core.tables.codecs import BINARIES, GEOMETRIES, INTEGERS, TEMPORALS, TEXTS
 from ferry_core.tables.table import Column, Key, Table
 
@@ -156,7 +156,7 @@ def tells_apart(there: str | None, here: str | None) -> bool:
     it takes every row. True for collations by bytes; they may ignore trailing spaces where the source's does.
     """
     name, source = plain_collation(there), plain_collation(here)
-    if name.partition("_")[0] != source.partition("_")[0]:
+    if not holds_texts(name, source):
         return False
     pads = "_0900_" not in source and "_nopad_" not in source
     return name == "utf8mb4_0900_bin" or name.endswith("_nopad_bin") or (pads and name.endswith("_bin"))

@@ -63,6 +63,22 @@ def readable(literal: str) -> str:
     return literal if inner is None else (_readable_alone(inner.group()) or literal)
 
 
+_LACKING = {"utf8mb3": 0xF0, "ascii": 0x80}
+"""The first byte that no text of these character sets has."""
+
+
+def is_foreign(key: KeyLiterals) -> bool:
+    """Whether the source's character set lacks the key's text: only a target with a wider one can have such a row, and
+    no statement can ask the source for it.
+    """
+    found = filter(None, map(_HEX_LITERAL.fullmatch, key))
+    return any(
+        byte >= _LACKING.get(literal["charset"] or "", 0x100)
+        for literal in found
+        for byte in bytes.fromhex(literal["hex"] or "")
+    )
+
+
 def named_key(table: Table, key: KeyLiterals) -> str:
     """Names and values of a key's columns."""
     return ", ".join(f"{column.name}={readable(part)}" for column, part in zip(table.key.columns, key, strict=True))
@@ -143,6 +159,10 @@ _GENERATED_ACROSS = (
     "tables out; set acknowledge: [GeneratedValues] if the target's values are right for the applications"
 )
 
+FOREIGN = (
+    "the source's character set lacks characters of their keys, so somebody else wrote them: delete them on the "
+    "target, and start again"
+)
 TOO_MANY = (
     "that is too many rows to copy again one by one. Find out who removed or changed them on the target, then ferry "
     "abort, empty the target tables, and start over with a fresh copy"

@@ -15,7 +15,7 @@ from ferry_core.rows.bounds import next_bound
 from ferry_core.rows.target_keys import known_key_index
 from ferry_core.tables.table import KeyLiterals, KeyRange, KeySet, Table
 from ferry_core.verify.checksum import ChunkSum, chunk_sum, row_hashes
-from ferry_core.verify.difference import Difference, DifferenceKind
+from ferry_core.verify.difference import FOREIGN, Difference, DifferenceKind, RowsDiffer, is_foreign
 from ferry_core.verify.whole import compare_whole
 
 FETCH_ROWS = 5000
@@ -68,6 +68,7 @@ def _parts(
         bound = next_bound(walker, walked, lo, FETCH_ROWS)
         if bound is None:
             break
+        _refuse_foreign([Difference(table, bound, DifferenceKind.EXTRA)])
         parts.append(KeyRange(lo, bound))
         lo = bound
     return [*parts, KeyRange(lo, chunk.hi)]
@@ -88,8 +89,14 @@ def compare_rows(
             differing.append(Difference(table, key, DifferenceKind.MISSING, digest, None))
         elif other != digest:
             differing.append(Difference(table, key, DifferenceKind.CHANGED, digest, other))
-    differing += [Difference(table, key, DifferenceKind.EXTRA, None, digest) for key, digest in on_target.items()]
-    return differing
+    extra = [Difference(table, key, DifferenceKind.EXTRA, None, digest) for key, digest in on_target.items()]
+    _refuse_foreign(extra)
+    return differing + extra
+
+
+def _refuse_foreign(extra: Sequence[Difference]) -> None:
+    if foreign := [one for one in extra if is_foreign(one.key)]:
+        raise RowsDiffer(foreign, FOREIGN)
 
 
 def check_keys(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ferry_core.mysql.flavor import Flavor
+from ferry_core.tables.alike import orders_alike, plain_collation, same_in_wider
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.families import ALIKE, compares_alike, crossing
 from tests.support.across import move_across
@@ -69,16 +71,55 @@ def weights(server: Server, collation: str) -> int:
     return int(server.value(f"SELECT BIT_XOR({digest}) FROM weights.c"))
 
 
-@pytest.mark.parametrize("versions", PROVEN, ids=" and ".join, indirect=True)
-def test_accepted_collations_have_the_same_weights(versions: Pair) -> None:
+def fill(server: Server) -> None:
     characters = [point for point in range(0x20000) if not 0xD800 <= point < 0xE000]
     rows = [f"({point}, _utf8mb4 X'{chr(point).encode().hex()}')" for point in characters]
+    server.execute(
+        "CREATE DATABASE weights",
+        "CREATE TABLE weights.c (n INT PRIMARY KEY, c VARCHAR(4) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin)",
+        *(f"INSERT INTO weights.c VALUES {','.join(rows[at : at + 20_000])}" for at in range(0, len(rows), 20_000)),
+    )
+
+
+@pytest.mark.parametrize("versions", PROVEN, ids=" and ".join, indirect=True)
+def test_accepted_collations_have_the_same_weights(versions: Pair) -> None:
     for server in (versions.source, versions.target):
-        server.execute(
-            "CREATE DATABASE weights",
-            "CREATE TABLE weights.c (n INT PRIMARY KEY, c VARCHAR(4) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin)",
-            *(f"INSERT INTO weights.c VALUES {','.join(rows[at : at + 20_000])}" for at in range(0, len(rows), 20_000)),
-        )
+        fill(server)
     for collation in (*UNICODE, *sorted(ALIKE)):
         assert compares_alike(collation)
         assert weights(versions.source, collation) == weights(versions.target, collation), collation
+
+
+def unlike(server: Server, narrow: str, wide: str, characters: int) -> int:
+    """How many characters of the narrow character set have other weights, alone or behind another one, in the wide one.
+
+    Of a character's number, as of ``_bin``, one has more digits than the other.
+    """
+
+    def weight(collation: str, text: str) -> str:
+        charset = collation.partition("_")[0]
+        return f"LPAD(HEX(WEIGHT_STRING(CONVERT({text} USING {charset}) COLLATE {collation})), 400, '0')"
+
+    texts = ["c"] if wide.endswith("_bin") or narrow.startswith("ascii") else ["c", "CONCAT('L', c)"]
+    differ = " OR ".join(f"NOT ({weight(narrow, text)} <=> {weight(wide, text)})" for text in texts)
+    return int(server.value(f"SELECT COUNT(*) FROM weights.c WHERE n < {characters} AND ({differ})"))
+
+
+@pytest.mark.parametrize("versions", PROVEN, ids=" and ".join, indirect=True)
+def test_a_wider_character_set_has_the_same_weights_in_the_collation_of_the_same_name(versions: Pair) -> None:
+    for server in (versions.source, versions.target):
+        fill(server)
+        listed = "FULL_COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY"
+        mysql = server.flavor is Flavor.MYSQL
+        found = server.query(f"SELECT {'COLLATION_NAME FROM information_schema.COLLATIONS' if mysql else listed}")
+        known = {plain_collation(name) for (name,) in found}
+        compared = 0
+        for narrow in sorted(known):
+            for charset in ("utf8mb3", "utf8mb4"):
+                wide = same_in_wider(f"{charset}_", narrow)
+                if wide == narrow or wide not in known or not orders_alike(wide, narrow):
+                    continue
+                characters = 0x80 if narrow.startswith("ascii") else 0x10000
+                assert not unlike(server, narrow, wide, characters), (narrow, wide)
+                compared += 1
+        assert compared > (25 if mysql else 50)

@@ -107,6 +107,40 @@ def test_a_table_that_differs_from_the_sources(pair: Pair, tables: str, columns:
     assert "drop it" in found["TargetTableDiffers"]
 
 
+THIN = "CHARACTER SET utf8mb3 COLLATE utf8mb3"
+NARROW = f"""k VARCHAR(20) {THIN}_general_ci PRIMARY KEY, u CHAR(5) {THIN}_bin UNIQUE, t TEXT {THIN}_unicode_ci,
+  a VARCHAR(9) CHARACTER SET ascii COLLATE ascii_general_ci UNIQUE, e ENUM('a', 'é') {THIN}_general_ci,
+  g VARCHAR(25) {THIN}_unicode_ci AS (CONCAT(k, '!')) STORED"""
+WIDE = NARROW.replace("utf8mb3", "utf8mb4").replace("ascii", "utf8mb4")
+UNLIKE = [
+    (WIDE.replace("_general_ci PRIMARY", "_unicode_ci PRIMARY"), "not utf8mb4_general_ci, so other values count as"),
+    (WIDE.replace("_bin UNIQUE", "_general_ci UNIQUE"), "u has the collation utf8mb4_general_ci and not utf8mb4_bin"),
+    (WIDE.replace("utf8mb4_unicode_ci,", "utf8mb4_unicode_ci UNIQUE,").replace("TEXT", "CHAR(9)"), "t is char(9) and"),
+    (WIDE.replace("TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4", "TEXT CHARACTER SET ucs2 COLLATE ucs2"), "of ucs2_"),
+]
+
+
+def test_a_wider_character_set_made_by_hand(pair: Pair, schema: str) -> None:
+    """Where the collation keeps its name, or the column is in no UNIQUE index."""
+    pair.source.execute(f"CREATE TABLE `{schema}`.t ({NARROW})")
+    pair.target.execute(f"CREATE DATABASE `{schema}`")
+    for columns in (
+        WIDE,
+        WIDE.replace("TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci", "TEXT COLLATE utf8mb4_bin"),
+    ):
+        _on_target(pair, schema, columns)
+        assert not told(check(pair.source, pair.target, schema))
+    for columns, said in UNLIKE:
+        _on_target(pair, schema, columns)
+        assert said in told(check(pair.source, pair.target, schema))["TargetTableDiffers"]
+    pair.source.execute(f"DROP TABLE `{schema}`.t", f"CREATE TABLE `{schema}`.t ({WIDE})")
+    _on_target(pair, schema, NARROW)
+    assert (
+        "k has the character set of utf8mb3_general_ci"
+        in told(check(pair.source, pair.target, schema))["TargetTableDiffers"]
+    )
+
+
 RICH = r"""id INT PRIMARY KEY, v INT, name VARCHAR(20), d DATETIME, doc JSON,
   a INT AS (-1 + v * -(2) DIV 3), b VARCHAR(99) AS (CONCAT('x', name, _latin1'a', 'é', '\\', '''', '\n')) STORED,
   c INT AS (CASE WHEN v IN (1, 2) AND NOT v <=> 3 OR name LIKE 'a%' THEN 1 ELSE NULL END),

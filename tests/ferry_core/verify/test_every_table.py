@@ -9,8 +9,9 @@ from ferry_core.mysql.session import Purpose
 from ferry_core.tables.discovery import discover
 from ferry_core.tables.table import KeyRange, KeySet, Table
 from ferry_core.verify.checksum import row_hashes
+from ferry_core.verify.difference import RowsDiffer
 from ferry_core.verify.final_pass import FinalPass, PassResult
-from ferry_core.verify.narrow import check_keys
+from ferry_core.verify.narrow import check_keys, compare_rows
 from tests.support import all_types
 from tests.support.schemas import create_odd_tables, odd_tables
 from tests.support.table_pair import TablePair
@@ -51,6 +52,19 @@ def test_every_odd_key_is_compared(both: TablePair) -> None:
         for purpose in (Purpose.SOURCE, Purpose.SOURCE_TEXT):
             again = check_keys(table, keys, both.connect_source(purpose), both.connect_target())
             assert set(again) == set(differing)
+
+
+@pytest.mark.parametrize(("charset", "foreign"), [("utf8mb3", "🚢"), ("ascii", "é")])
+def test_a_key_that_the_sources_character_set_lacks(both: TablePair, charset: str, foreign: str) -> None:
+    """The target's is wider, and somebody wrote a row there that no statement can ask the source for."""
+    made = f"CREATE TABLE t (k VARCHAR(9) CHARACTER SET {charset} COLLATE {charset}_general_ci PRIMARY KEY)"
+    both.on_source(made, "INSERT INTO t VALUES ('a'), ('A1')")
+    both.on_target(made.replace(charset, "utf8mb4"), "INSERT INTO t VALUES ('a'), ('A1')")
+    assert compare_rows(both.table(), KeyRange(None, None), both.plain, both.target) == []
+    both.on_target(f"INSERT INTO t VALUES ('{foreign}')")
+    with pytest.raises(RowsDiffer, match="delete them on the target") as raised:
+        compare_rows(both.table(), KeyRange(None, None), both.plain, both.target)
+    assert "1 row differs" in str(raised.value)
 
 
 def test_every_two_values_of_every_type_differ(both: TablePair) -> None:
