@@ -151,7 +151,7 @@ class _Double(Codec):
         return f"TRIM(TRAILING '.0' FROM {self.digits})" if self.flavor is Flavor.MYSQL else self.digits
 
     def hash_expression(self) -> str:
-        # SQL treats -0 and 0 as equal, and MariaDB from 11.8 on stores 0 for both.
+        # SQL treats -0 and 0 as equal, and newer releases of MariaDB (10.11.19, 11.8) store 0 for both.
         signless = f"IF({self.name}=0,'0',{self._canonical})"
         return f"IFNULL({signless},'N')" if self.column.nullable else signless
 

@@ -17,7 +17,7 @@ from ferry_core.mysql.literals import string
 from hack.servers import Family
 from tests.support.compare import Compared, assert_equal_schemas
 from tests.support.compare_families import assert_same_across
-from tests.support.ferry_cli import FerryProcess
+from tests.support.ferry_cli import LONG_SECONDS, FerryProcess
 from tests.support.proxy import Proxy
 from tests.support.schemas import OF_ONE_FAMILY, OddTable, create_odd_tables, odd_tables
 from tests.support.servers import Pair, Server
@@ -213,6 +213,10 @@ class FerryUnderLoad:
     def target_rows(self, table: str = "bulk") -> int:
         return int(self.pair.target.value(f"SELECT COUNT(*) FROM `{self.schema}`.`{table}`"))
 
+    def automatic(self) -> None:
+        """From its next start on the Ferry cuts over as soon as it can."""
+        self.ferry.edit(lambda documents: documents[0]["spec"]["cutover"].update(mode="Automatic"))
+
     def finish(
         self, ferry: FerryProcess | None = None, writers: WriterGroups | None = None, *, approve: bool = True
     ) -> None:
@@ -221,7 +225,7 @@ class FerryUnderLoad:
         if approve:
             ferry.wait_stage("ReadyForCutover")
             ferry.post("cutover")
-        ferry.succeed()
+        ferry.succeed(LONG_SECONDS if approve else 2 * LONG_SECONDS)
         if writers is not None:
             if self.locked:
                 writers.meet_the_lock()

@@ -180,7 +180,7 @@ def test_equal_numbers_with_different_member_texts_differ(both: TablePair, kind:
 
 
 def test_negative_zero_is_zero_and_every_other_digit_counts(both: TablePair) -> None:
-    """MariaDB stores 0 for -0 from 11.8 on; SQL treats them as equal."""
+    """Newer releases of MariaDB store 0 for -0; SQL treats them as equal."""
     both.on_both("CREATE TABLE t (id DOUBLE NOT NULL PRIMARY KEY, d DOUBLE, m DOUBLE(20,3), f FLOAT NOT NULL)")
     smallest, next_to_it = "-2.2250738585072014e-308", "-2.225073858507202e-308"
     both.on_source(f"INSERT INTO t VALUES (-0e0, -0e0, -0e0, -0e0), (1, {smallest}, 1, 1)")
