@@ -91,20 +91,24 @@ def test_accepted_collations_have_the_same_weights(versions: Pair) -> None:
 
 
 def unlike(server: Server, narrow: str, wide: str, characters: int) -> int:
-    """How many characters of the narrow character set have other weights, alone or behind another one, in the wide one.
+    """How many characters of the narrow character set have other weights behind another one in the wide one.
 
     Of a character's number, as of ``_bin``, one has more digits than the other.
     """
 
     def weight(collation: str, text: str) -> str:
         charset = collation.partition("_")[0]
-        return f"LPAD(HEX(WEIGHT_STRING(CONVERT({text} USING {charset}) COLLATE {collation})), 400, '0')"
+        return f"WEIGHT_STRING(CONVERT({text} USING {charset}) COLLATE {collation})"
 
-    texts = ["c"] if wide.endswith("_bin") or narrow.startswith("ascii") else ["c", "CONCAT('L', c)"]
-    differ = " OR ".join(f"NOT ({weight(narrow, text)} <=> {weight(wide, text)})" for text in texts)
+    if wide.endswith("_bin") or narrow.startswith("ascii"):
+        one, other = (f"LPAD(HEX({weight(collation, 'c')}), 20, '0')" for collation in (narrow, wide))
+    else:
+        one, other = (weight(collation, "CONCAT('L', c)") for collation in (narrow, wide))
+    differ = f"NOT ({one} <=> {other})"
     return int(server.value(f"SELECT COUNT(*) FROM weights.c WHERE n < {characters} AND ({differ})"))
 
 
+@pytest.mark.timeout(3600)  # MariaDB has more than 200 such pairs
 @pytest.mark.parametrize("versions", PROVEN, ids=" and ".join, indirect=True)
 def test_a_wider_character_set_has_the_same_weights_in_the_collation_of_the_same_name(versions: Pair) -> None:
     for server in (versions.source, versions.target):
