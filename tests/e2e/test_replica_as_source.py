@@ -6,6 +6,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,26 @@ def _exact(pair: Pair, server_pool: ServerPool) -> Iterator[Exact]:
         yield exact
 
 
+@pytest.fixture(name="successor", scope="module")
+def _successor(pair: Pair, server_pool: ServerPool) -> Iterator[Exact]:
+    """Another replica of the pair's source, fit to be a primary."""
+    flags: dict[str, Flag] = {"sync_binlog": 1, "innodb_flush_log_at_trx_commit": 1}
+    with exact_replica(pair.source, server_pool, **flags) as successor:
+        yield successor
+
+
 def from_replica(exact: Exact, pair: Pair, schema: str, folder: Path, **spec: Any) -> FerryUnderLoad:
     """Its writers, its locks and its comparison are those of the primary."""
+    pair = replace(pair, source=exact.primary)
+    unlocked = exact.read_only("OFF")  # an earlier test may have cut over from it
+    exact.primary.execute(unlocked, f"CREATE DATABASE IF NOT EXISTS `{schema}` CHARACTER SET utf8mb4")
     under_load = FerryUnderLoad(pair, schema, folder, odd=ODD, **spec)
 
     def read_from_replica(documents: list[dict[str, Any]]) -> None:
         documents[0]["spec"]["source"]["port"] = exact.replica.port
 
     under_load.ferry.edit(read_from_replica)
-    name_primary(under_load, pair.source)
+    name_primary(under_load, exact.primary)
     exact.wait_applied()
     return under_load
 
@@ -83,6 +95,7 @@ def refused_after_a_loss(under_load: FerryUnderLoad) -> None:
 
 def test_a_cutover_under_writes_on_the_primary(exact: Exact, pair: Pair, schema: str, tmp_path: Path) -> None:
     with from_replica(exact, pair, schema, tmp_path) as under_load, under_load.writers() as writers:
+        primary = exact.primary
         under_load.ferry.start().wait_stage("Copying", "Streaming", "ReadyForCutover")
         wait_until(lambda: stored(under_load)["primary"], "it is in the checkpoint")
         under_load.ferry.kill()
@@ -99,12 +112,46 @@ def test_a_cutover_under_writes_on_the_primary(exact: Exact, pair: Pair, schema:
             assert "SourceLocked" in under_load.ferry.tail()
             assert "then the source's primary, and " in under_load.ferry.tail()
         assert under_load.locked
-        name_primary(under_load, pair.source)
+        name_primary(under_load, primary)
         under_load.ferry.start().wait_stage("ReadyForCutover")
         assert not any(under_load.read_only())
         under_load.finish(writers=writers)
         assert under_load.locked
         assert exact.replica.value("SELECT @@GLOBAL.read_only") == 1
+
+
+def test_a_replica_that_follows_another_primary(
+    exact: Exact, successor: Exact, pair: Pair, schema: str, tmp_path: Path
+) -> None:
+    """The primary is lost while the copier is down. Under its new name the run goes on from its checkpoint."""
+    with from_replica(exact, pair, schema, tmp_path) as under_load:
+        with under_load.writers():
+            under_load.ferry.start().wait_stage("ReadyForCutover")
+            under_load.ferry.kill()
+        moved = under_load.moved()
+        exact.wait_applied()
+        successor.wait_applied()
+        successor.promote()
+        exact.follow(successor.replica)
+        assert under_load.ferry.start().wait_end() == 64
+        assert "NotItsReplica" in under_load.ferry.tail()
+        name_primary(under_load, successor.replica)
+        goes_on(under_load, pair, successor.replica, moved)
+        assert exact.replica.value("SELECT @@GLOBAL.read_only") == 1
+
+
+def goes_on(under_load: FerryUnderLoad, pair: Pair, written: Server, moved: int) -> None:
+    """Applications write to another server now; the run copies nothing twice and cuts over from that one."""
+    under_load.pair = replace(pair, source=written)
+    with under_load.writers() as writers:
+        under_load.ferry.start()
+        writers.plain.wait_for(50)
+        under_load.ferry.wait_stage("ReadyForCutover")
+        assert under_load.moved() == moved
+        under_load.ferry.kill()
+        under_load.ferry.start()
+        under_load.finish(writers=writers)
+        assert under_load.locked
 
 
 def test_no_cutover_from_a_replica_that_stops_or_is_promoted(
@@ -140,3 +187,5 @@ def test_no_cutover_from_a_replica_that_stops_or_is_promoted(
         assert "NotItsReplica" in ferry.tail()
         assert under_load.phase() == "Streaming"
         assert not any(under_load.read_only())
+        name_primary(under_load, None)
+        goes_on(under_load, pair, exact.replica, under_load.moved())

@@ -27,6 +27,15 @@ REPLICA: tuple[Cell, ...] = (
         Reason.NOT_ITS_REPLICA,
     ),
     Cell(
+        "It is a replica, and follows another primary, since the first one is lost",
+        "while the copier is down",
+        Outcome.STOPS,
+        "a start is refused with NotItsReplica",
+        "name the new primary in spec.source.primary and start again: the run goes on from its checkpoint",
+        tested("e2e/test_replica_as_source.py::test_a_replica_that_follows_another_primary"),
+        Reason.NOT_ITS_REPLICA,
+    ),
+    Cell(
         "It is a replica, and somebody writes there",
         "CuttingOver",
         Outcome.EXACT,

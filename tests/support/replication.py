@@ -91,22 +91,26 @@ class Exact:
         self.primary, self.replica = primary, replica
         self.mysql = replica.family is Family.MYSQL
         self._word = "REPLICA" if self.mysql else "SLAVE"
-        here = f"HOST = '{primary.host}', {{0}}_PORT = {primary.port}, {{0}}_USER = '{primary.user}'"
-        here += f", {{0}}_PASSWORD = '{primary.password}', {{0}}_CONNECT_RETRY = 1"
         if self.mysql:
             executed = str(primary.value("SELECT @@GLOBAL.gtid_executed")).replace("\n", "")
             reset = ("RESET BINARY LOGS AND GTIDS", f"SET GLOBAL gtid_purged = '{executed}'")
-            source = f"{here.format('SOURCE')}, SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1"
-            change = f"CHANGE REPLICATION SOURCE TO SOURCE_{source}"
         else:
             position = primary.value("SELECT @@GLOBAL.gtid_binlog_pos")
             reset = ("RESET MASTER", f"SET GLOBAL gtid_slave_pos = '{position}'")
-            change = f"CHANGE MASTER TO MASTER_{here.format('MASTER')}, MASTER_USE_GTID = slave_pos"
-        replica.execute(*reset, change)
-        self.follow()
+        replica.execute(*reset)
+        self.follow(primary)
 
-    def follow(self) -> None:
-        self.replica.execute(f"START {self._word}", self.read_only())
+    def follow(self, primary: Server) -> None:
+        """Replicate from this server from now on, from where the replica is."""
+        self.primary = primary
+        here = f"HOST = '{primary.host}', {{0}}_PORT = {primary.port}, {{0}}_USER = '{primary.user}'"
+        here += f", {{0}}_PASSWORD = '{primary.password}', {{0}}_CONNECT_RETRY = 1"
+        if self.mysql:
+            source = f"{here.format('SOURCE')}, SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1"
+            change = f"CHANGE REPLICATION SOURCE TO SOURCE_{source}"
+        else:
+            change = f"CHANGE MASTER TO MASTER_{here.format('MASTER')}, MASTER_USE_GTID = slave_pos"
+        self.replica.execute(f"STOP {self._word}", change, f"START {self._word}", self.read_only())
 
     def read_only(self, value: str = "ON") -> str:
         return f"SET GLOBAL {'super_' if self.mysql and value == 'ON' else ''}read_only = {value}"
