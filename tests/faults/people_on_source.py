@@ -62,6 +62,29 @@ PEOPLE = (
         Reason.SOURCE_WRITTEN_AFTER_CUTOVER,
     ),
     Cell(
+        "A selected table is altered while the cutover is recorded: it has waited for the lock (LockTables), or passes "
+        "it (Webhook; MariaDB: ReadOnly, with READ ONLY ADMIN)",
+        "CuttingOver: recording",
+        Outcome.STOPS,
+        "SourceWrittenAfterCutover with the statement",
+        "repeat it on the target if it is wanted there",
+        tested(
+            "e2e/test_ddl_under_lock.py::test_a_statement_while_the_cutover_is_recorded_is_named",
+            "e2e/test_ddl_under_lock.py::test_a_statement_that_passes_read_only_is_named",
+        ),
+        Reason.SOURCE_WRITTEN_AFTER_CUTOVER,
+    ),
+    nothing_to_do(
+        "A selected table is altered in an attempt whose lock lets it pass, with schema.onChange: Recopy",
+        "CuttingOver: draining",
+        "the attempt is undone, the table copied again, and the next attempt begins by itself",
+        tested(
+            "e2e/test_ddl_under_lock.py::test_a_statement_in_the_drain_behind_a_webhook",
+            "e2e/test_ddl_under_lock.py::test_a_statement_in_the_drain_that_passes_read_only",
+            "e2e/test_recopy.py::test_a_table_changed_during_a_cutover_attempt",
+        ),
+    ),
+    Cell(
         "The session that locks its tables is killed (LockTables)",
         "CuttingOver: writes are stopped",
         Outcome.EXACT,
