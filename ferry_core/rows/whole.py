@@ -35,10 +35,7 @@ But each DELETE passes all rows deleted before that an old reader on the target 
 35 s to delete 524,288 rows.
 """
 PATIENT_SECONDS = 24 * 3600
-"""The target's wait_timeout during a copy: a row filter may keep the source's next rows away for hours.
-
-And the source's: a throttle may hold the copy back for hours before it reads the first row.
-"""
+"""The target's wait_timeout during a copy: a row filter may keep the source's next rows away for hours."""
 
 
 class Pacing(Protocol):
@@ -125,9 +122,8 @@ class WholeCopier:
     def copy(self, table: Table, selector: Selector) -> CopyResult:
         """Copy the whole table until it has committed."""
         try:
-            source, target, setting = self._pair.source(table), self._target, ("wait_timeout", PATIENT_SECONDS)
-            # Between two statements neither session holds a lock, so it may wait for the next one.
-            with target.changed(*setting), source.changed(*setting):
+            # Between two statements this session holds no lock, so it may wait for the next one.
+            with self._target.changed("wait_timeout", PATIENT_SECONDS):
                 return self._copy(table, selector)
         except LoadWarned as warned:
             if table in self._hashed or not warned.excusable:
@@ -151,7 +147,9 @@ class WholeCopier:
         statements = self._statements(table, source)
         if self._lock_clause:  # before the target's rows are deleted: it may be repeated for hours
             source.execute(statements.wait_for_locks(self._lock_clause))
+        self._pair.give_back()  # a throttle may hold the next steps back for hours
         deleted = self._clear(table, selector)
+        source = self._pair.source(table)
         reading, excused, writing = _Reading(statements), list[Warned](), 0.0
         with closing(source.stream(statements.stream(hashed=hashed))) as rows:
             for part in reading.parts(rows):

@@ -12,8 +12,8 @@ from ferry_core.mysql.session import Purpose, Session
 from ferry_core.reasons import Reason
 from ferry_core.rows import whole
 from ferry_core.rows.copier import CopyResult
-from ferry_core.rows.session_pair import SessionPair
-from ferry_core.rows.whole import WholeCopier
+from ferry_core.rows.session_pair import Lender, Need, SessionPair
+from ferry_core.rows.whole import Unpaced, WholeCopier
 from ferry_core.tables.table import EVERY_ROW, NO_KEY, KeyRange, Table
 from ferry_core.throttle import Throttle, WholePacing
 from tests.support.all_types import ddl, row_count, rows
@@ -235,3 +235,44 @@ def test_rows_there_stay_while_a_row_is_locked_on_the_source(pair: Pair, both: T
         with pytest.raises(LockConflict):
             WholeCopier(sessions, both.fence, " LOCK IN SHARE MODE").copy(table, EVERY_ROW)
     assert target.query(f"SELECT n FROM `{schema}`.plain") == [(7,)]
+
+
+class CountingLender(Lender):
+    """Opens a session for each loan."""
+
+    def __init__(self, both: TablePair) -> None:
+        self._both = both
+        self.lent: set[Session] = set()
+
+    def borrow(self, need: Need) -> Session:
+        session = self._both.connect_source(Purpose.SOURCE_TEXT if need.text else Purpose.SOURCE)
+        self.lent.add(session)
+        return session
+
+    def give_back(self, session: Session) -> None:
+        self.lent.remove(session)
+
+    def warm(self, count: int) -> None:
+        """Nobody waits for one."""
+
+
+def test_a_copy_that_a_throttle_holds_back_keeps_no_session_on_the_source(
+    pair: Pair, both: TablePair, schema: str
+) -> None:
+    """That may take hours: a copier that vanishes meanwhile must leave nothing there for longer than a read takes."""
+    create_keyless(pair.source, schema, ["plain"])
+    (table,) = both.selected(f"{schema}.plain")
+    lender = CountingLender(both)
+    held: list[int] = []
+
+    class Throttled(Unpaced):
+        def admit(self) -> float:
+            held.append(len(lender.lent))
+            return 0.0
+
+    sessions = SessionPair(lender, both.connect_target)
+    copier = WholeCopier(sessions, both.fence, " LOCK IN SHARE MODE", Throttled())
+    assert sessions.step(lambda: copier.copy(table, EVERY_ROW)).rows_sent == 256
+    assert held == [0]
+    assert not lender.lent
+    assert_same_rows(pair.source, pair.target, schema, "plain")
