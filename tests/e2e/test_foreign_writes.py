@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.compare import assert_equal_tables
 from tests.support.ferry_cli import FerryCli
-from tests.support.ferry_under_load import condition
+from tests.support.ferry_under_load import FerryUnderLoad, condition
 from tests.support.servers import Pair
 
 
@@ -110,6 +110,34 @@ def test_the_run_ends_instead_of_a_repair(cli: FerryCli) -> None:
     assert "RowsDiffer: 3 rows differ" in log
     assert "t: on the target, but not on the source, or excluded by the row filter (1)" in log
     assert cli.pair.source.value("SELECT @@global.read_only") == 0
+
+
+def test_a_copier_killed_between_finding_rows_and_repairing_them(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """While applications write. The next process finds them again, and counts them by table."""
+    spec: dict[str, Any] = {"verify": {"mode": "Final"}}
+    with FerryUnderLoad(pair, schema, tmp_path, odd=3, **spec) as under_load, under_load.writers() as writers:
+        ferry = under_load.ferry.start()
+        ferry.wait_stage("ReadyForCutover")
+        pair.target.execute(
+            f"USE `{schema}`", "UPDATE aim SET v = -1 WHERE id = 2", "INSERT INTO aim VALUES (3, 3), (-3, 3)"
+        )
+        holder = under_load.connect(pair.target, autocommit=False)
+        holder.cursor().execute(f"SELECT * FROM `{schema}`.aim FOR UPDATE")
+        ferry.post("verify")
+        ferry.wait_status(lambda status: counted(status) == (3, 0))
+        assert by_table(ferry.get("/api/v1/tables"), schema) == {"aim": (3, 0)}
+        ferry.kill()
+        holder.close()
+        writers.plain.wait_for(20)
+        ferry.start().wait_status(lambda status: counted(status) == (3, 3))
+        assert by_table(ferry.get("/api/v1/tables"), schema) == {"aim": (3, 3)}
+        under_load.finish(writers=writers)
+
+
+def by_table(answer: dict[str, Any], schema: str) -> dict[str, tuple[int, int]]:
+    """Rows of a table that differed, and those that were repaired, if there are any."""
+    found = {each["name"].removeprefix(f"{schema}."): counted({"verification": each}) for each in answer["tables"]}
+    return {name: rows for name, rows in found.items() if any(rows)}
 
 
 def counted(status: dict[str, Any]) -> tuple[int, int]:

@@ -1,11 +1,18 @@
 """``tables.tenant``: one tenant of all tables, found by an index, while rows join and leave it."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ferry_core.report.notifier import signature
+from tests.support.compare import Compared, assert_equal_tables
 from tests.support.ferry_cli import Ended, FerryCli
+from tests.support.ferry_under_load import RECORDS_COMPLETED, FerryUnderLoad, condition
+from tests.support.hooks import HANG, HookServer
 from tests.support.servers import Pair
+from tests.support.waits import wait_until
 
 TABLES = {
     "orders": "id INT PRIMARY KEY, tenant_id INT NOT NULL, v VARCHAR(20), KEY (tenant_id)",
@@ -72,3 +79,62 @@ def test_rows_of_the_tenants_move_and_no_others(cli: FerryCli) -> None:
         assert len(wanted) == 60
         assert target.query(f"SELECT * FROM `{schema}`.{name} ORDER BY id") == wanted
     assert target.query(f"SELECT id FROM `{schema}`.currencies") == [(1,), (2,)]
+
+
+TENANTS = ["-1", "0", "1"]
+"""Each update by the writers gives a row to one of these tenants, or to another."""
+BELL = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bell"}, "stringData": {"token": "t0k"}}
+
+
+class OfTenants(FerryUnderLoad):
+    """The column ``n`` names the tenant."""
+
+    def equal(self) -> Compared:
+        source, target = self.pair.source, self.pair.target
+        for table in self.tables:
+            assert_equal_tables(source, target, (self.schema, table.name), where=f"n IN ({', '.join(TENANTS)})")
+        return assert_equal_tables(source, target, (self.schema, "aim"))
+
+
+def test_tenants_under_writers_at_a_certain_time(pair: Pair, schema: str, tmp_path: Path) -> None:
+    """Killed while it copies, while it waits for its window, and in an attempt; notifications tell of each process."""
+    rules: list[dict[str, Any]] = [{"match": f"{schema}.aim"}, {"match": f"{schema}.bulk", "index": "tenant"}]
+    tables = {"include": [f"{schema}.*"], "exclude": [f"{schema}.aside"], "rules": rules}
+    tables |= {"tenant": {"column": "n", "values": TENANTS}}
+    opens = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    with HookServer() as hooks:
+        bell = {"url": hooks.url("/bell"), "tokenSecretRef": {"name": "bell"}}
+        hooks.answers["/hangs"] = [HANG] * 999
+        told: dict[str, Any] = {"notifications": [bell, {"url": hooks.url("/hangs")}]}
+        window = {"mode": "Scheduled", "notBefore": opens.isoformat()}
+        with OfTenants(pair, schema, tmp_path, rows=4000, odd=2, tables=tables, cutover=window, **told) as under_load:
+            pair.source.execute(f"ALTER TABLE `{schema}`.bulk ADD INDEX tenant (n)")
+            ferry = under_load.ferry
+            ferry.edit(lambda documents: documents.append(BELL))
+            with under_load.writers() as writers:
+                ferry.start()
+                wait_until(lambda: under_load.moved() > 0, "rows are copied")
+                ferry.kill()
+                ferry.start().wait_status(
+                    lambda status: condition(status, "ReadyForCutover")["reason"] == "OutsideWindow"
+                )
+                assert ferry.status()["cutover"]["attempts"] == 0
+                writers.plain.wait_for(50)
+                ferry.kill()
+                earlier = {"notBefore": "2026-01-01T00:00:00Z"}
+                ferry.edit(lambda documents: documents[0]["spec"]["cutover"].update(earlier))
+                under_load.proxy.hold(RECORDS_COMPLETED)
+                ferry.start()
+                under_load.proxy.wait_held()
+                assert under_load.locked
+                ferry.kill()
+                under_load.proxy.cut()
+                ferry.start()
+                under_load.finish(writers=writers, approve=False)
+        received = hooks.at("/bell")
+    stages = [one.body["value"] for one in received if one.body["event"] == "StageChanged"]
+    assert stages[-1] == "Completed"
+    assert stages.count("CuttingOver") >= 2, "the process that was killed in its attempt told of it"
+    assert hooks.at("/hangs"), "the one that never answers keeps nobody waiting"
+    for one in received:
+        assert one.headers["X-Ferry-Signature"] == signature("t0k", one.headers["X-Ferry-Timestamp"], one.raw)

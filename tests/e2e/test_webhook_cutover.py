@@ -1,6 +1,7 @@
 """Whole cutovers whose writes are stopped by a user's HTTP server: failures of it, kills, and a changed manifest."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hack.servers import Family
 from tests.support.ferry_under_load import FerryUnderLoad, condition, failed_attempt
 from tests.support.hooks import LOST, HookServer, Received
 from tests.support.servers import Pair
-from tests.support.waits import wait_until
+from tests.support.waits import PATIENCE_SECONDS, wait_until
 
 
 class Gate:
@@ -81,6 +82,37 @@ def test_a_lock_that_fails_lets_writes_go_on(pair: Pair, schema: str, tmp_path: 
         under_load.finish(approve=False)
     idents = [one.body["lockId"] for one in gate.at("/lock")]
     assert len(set(idents)) == 2, "another attempt has another lock"
+
+
+@pytest.mark.parametrize("moment", ["lock call", "drain"])
+def test_a_copier_killed_under_writers(pair: Pair, schema: str, tmp_path: Path, moment: str) -> None:
+    """Before the answer to its call, which has stopped writes; or while the last change cannot reach the target."""
+    door, killed = Gate(pair), threading.Event()
+
+    def work(received: Received) -> None:
+        if received.body["action"] == "lock" and not killed.is_set():
+            pair.source.execute(f"UPDATE `{schema}`.aim SET v = v + 1 WHERE id = 1")
+        door.work(received)
+        if received.body["action"] == "lock" and moment == "lock call":
+            killed.wait(PATIENCE_SECONDS)
+
+    with HookServer(work) as gate, loaded(pair, schema, tmp_path, gate) as under_load, under_load.writers() as writers:
+        ferry = under_load.ferry.start()
+        ferry.wait_stage("ReadyForCutover")
+        with contextlib.closing(under_load.block_row()):
+            ferry.post("cutover")
+            wait_until(lambda: under_load.locked, "writes are stopped")
+            if moment == "drain":
+                ferry.wait_status(lambda status: "writes on the source are stopped" in status["message"])
+            ferry.kill()
+            killed.set()
+        ferry.start().wait_stage("Streaming", "ReadyForCutover")
+        unlocked, locked = gate.wait_for("/unlock")[0], gate.at("/lock")[0]
+        assert unlocked.body["lockId"] == locked.body["lockId"]
+        assert not any(under_load.read_only())
+        writers.plain.wait_for(20)
+        under_load.finish(writers=writers)
+    pair.source.execute("SET GLOBAL read_only = OFF")
 
 
 @pytest.mark.slow

@@ -94,11 +94,26 @@ COPIER = Section(
         ),
         nothing_to_do(
             "It is killed while it holds a lock of the user's (Webhook)",
-            "CuttingOver: recording",
+            "CuttingOver: during the call; draining; recording",
             "the next start calls unlock for the recorded lock",
             tested(
+                "e2e/test_webhook_cutover.py::test_a_copier_killed_under_writers",
                 "e2e/test_webhook_cutover.py::test_the_next_start_calls_unlock_for_a_killed_attempt",
             ),
+        ),
+        nothing_to_do(
+            "It is killed between finding rows that others changed on the target and copying them again",
+            "ready",
+            "the next start verifies all rows, finds them again and copies them again",
+            tested(
+                "e2e/test_foreign_writes.py::test_a_copier_killed_between_finding_rows_and_repairing_them",
+            ),
+        ),
+        nothing_to_do(
+            "It is killed while it moves tenants by an index, or waits for its window",
+            "copying; waiting for cutover.notBefore; CuttingOver: recording",
+            "the next start resumes; an attempt begins in the window",
+            tested("e2e/test_tenant.py::test_tenants_under_writers_at_a_certain_time"),
         ),
         nothing_to_do(
             "It is killed in an attempt with LockTables",
