@@ -373,3 +373,8 @@ ENDING: dict[str, Fault] = {
 }
 """After one of these a run may end for good."""
 ALL = FAULTS | ENDING
+COPIED_AGAIN = [ENDING[name] for name in ("table altered", "table truncated")]
+"""With ``schema.onChange: Recopy`` the run goes on after these."""
+MAY_LOSE_ROWS = [ALL[f"source {name}"] for name in ("killed", "restarted", "loses its tail")]
+MAY_LOSE_ROWS += [ALL[f"table {name}"] for name in ("rebuilt", "optimized")]
+"""After these the target may have the only copy of a row: the run ends once before it copies a table again."""

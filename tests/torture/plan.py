@@ -162,4 +162,5 @@ def _spec(rng: random.Random) -> dict[str, Any]:
     }
     if rng.random() < 0.3:
         spec["checkpoint"] = {"store": "Target"}
+    spec["schema"] = {"onChange": rng.choice(("Fail", "Recopy")), "deferIndexes": rng.random() < 0.5}
     return spec

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from ferry_core.reasons import Reason
 from hack.servers import Family
 from tests.support.servers import Pair
 from tests.support.slices import commit_number
 from tests.support.waits import wait_until
 from tests.torture import figures
 from tests.torture.__main__ import main
+from tests.torture.faults import ALL
 from tests.torture.orphans import Orphans
 from tests.torture.plan import Plan, make_plan
+from tests.torture.round import Round
 from tests.torture.shrink import shrink
 from tests.torture.tables import EXTRAS, ROW_FORMATS, Shape, kinds, may_be_partitioned
 
@@ -48,6 +51,20 @@ def test_a_seed_says_everything(family: Family) -> None:
         assert make_plan(seed, family) == plan
         assert Plan.from_json(plan.to_json()) == plan
     assert make_plan(1, family) != make_plan(2, family)
+
+
+def test_a_changed_table_ends_no_run_that_copies_it_again() -> None:
+    played = Round.__new__(Round)
+    altered, truncated, killed = ALL["table altered"], ALL["table truncated"], ALL["source killed"]
+    for on_change, tried, may_end in (
+        ("Fail", [altered], True),
+        ("Recopy", [altered, truncated], False),
+        ("Recopy", [altered, killed], True),
+        ("Recopy", [altered, ALL["table dropped"]], True),
+    ):
+        played.plan = replace(make_plan(1, Family.MYSQL), spec={"schema": {"onChange": on_change}})
+        played._tried = tried
+        assert (Reason.SCHEMA_CHANGED in played.reasons) is may_end
 
 
 def test_a_failure_is_made_smaller() -> None:
