@@ -30,6 +30,9 @@ class OutsideParent(Generic[M]):
     def references(self, _kind: int, _data: bytes, _end: int) -> Sequence[tuple[M, list[Reference]]]:
         return ()
 
+    def filter_values(self, _kind: int, _data: bytes, _end: int) -> None:
+        return None
+
     def decode(self, raw: bytes) -> KeyLiterals:
         raise AssertionError(f"{len(raw)} bytes of a key of {self._name}")
 

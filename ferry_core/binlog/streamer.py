@@ -23,6 +23,7 @@ from ferry_core.binlog.ending import BinlogEnd
 from ferry_core.binlog.followed import FollowedTables, M
 from ferry_core.binlog.handshake import Dump, SourceFacts, close, open_dump
 from ferry_core.binlog.history import has_transaction, prove_history
+from ferry_core.binlog.late_rows import LateRows
 from ferry_core.binlog.order import place_to_begin
 from ferry_core.binlog.sink import Altered, ChangeSink, StreamMark
 from ferry_core.binlog.source_errors import (
@@ -100,6 +101,7 @@ class BinlogStreamer(Generic[M]):
         self._altered = altered
         self._elsewhere = Elsewhere(logged, self.reached)
         self._counters = Counters(start)
+        self.late = LateRows[M]()
         self._reconnects: Counter[str] = Counter()
         self._stopped = threading.Event()
         self._dump: Dump | None = None
@@ -278,6 +280,7 @@ class BinlogStreamer(Generic[M]):
             folds=dump.facts.folds_names,
             altered=self._compared if self._altered is not None else None,
             elsewhere=self._elsewhere,
+            late=self.late,
         )
         try:
             transactions.follow(dump.frames)

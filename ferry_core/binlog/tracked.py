@@ -17,6 +17,7 @@ from ferry_core.binlog.events import (
     WRITE_ROWS_V1,
     unreadable,
 )
+from ferry_core.binlog.filter_values import FilterValues
 from ferry_core.binlog.followed import M
 from ferry_core.binlog.key_decoder import key_decoder
 from ferry_core.binlog.referenced import ReferencedValues
@@ -27,7 +28,7 @@ from ferry_core.reasons import Reason
 from ferry_core.schema.cascades import Cascade, Reference
 from ferry_core.schema.significant import is_versioned
 from ferry_core.tables.nullable import key_has_null
-from ferry_core.tables.table import ALL_ROWS_RAW
+from ferry_core.tables.table import ALL_ROWS_RAW, KeyLiterals
 
 _WRITES = (WRITE_ROWS, WRITE_ROWS_V1)
 _UPDATES = (UPDATE_ROWS, UPDATE_ROWS_V1, PARTIAL_UPDATE_ROWS)
@@ -72,6 +73,7 @@ class TrackedTable(Generic[M]):
         self._bitmap_bytes = (len(self._columns) + 7) // 8
         self._count_bytes = 1 if len(self._columns) < 251 else 3
         self._walkers: dict[bytes, Walker] = {}
+        self._filter = FilterValues(table, table_map.columns)
         self.decode = key_decoder(key, [self._columns[ordinal] for ordinal in self._key])
 
     def _check_count(self, *, mariadb: bool) -> None:
@@ -119,6 +121,16 @@ class TrackedTable(Generic[M]):
             raise key_has_null(self.table) from None
         except (IndexError, KeyError, ValueError) as error:
             raise unreadable(f"a row event of {self.table.id} that does not fit its table map ({error})") from error
+
+    def filter_values(self, kind: int, data: bytes, end: int) -> frozenset[KeyLiterals] | None:
+        """What the event's images show of the columns of the row filter. Call it after ``keys``."""
+        if self.table.row_filter is None or self.table.whole:
+            return None
+        at, start = self._images(kind, data)
+        columns_end = at + self._count_bytes
+        places = [columns_end, columns_end + self._bitmap_bytes] if kind in _UPDATES else [columns_end]
+        present = [self._present(data, place) for place in places]
+        return self._filter.of(data[5:6] + data[at:start], present, data, start, end)
 
     def references(self, kind: int, data: bytes, end: int) -> Iterator[tuple[M, list[Reference]]]:
         """What rows of other tables may reference that the event's rows had, or have now. Call it after ``keys``."""

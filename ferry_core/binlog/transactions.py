@@ -19,6 +19,7 @@ from ferry_core.binlog.followed import FollowedTables, M
 from ferry_core.binlog.group import Group
 from ferry_core.binlog.key_decoder import key_decoder
 from ferry_core.binlog.last_read import LastRead, further
+from ferry_core.binlog.late_rows import LateRows
 from ferry_core.binlog.selected import Selected, Tracked
 from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
 from ferry_core.mysql.file_position import DUMPABLE, FilePosition
@@ -62,10 +63,12 @@ class Transactions(Generic[M]):
         folds: bool,
         altered: Callable[[Altered[M]], str] | None = None,
         elsewhere: Elsewhere | None = None,
+        late: LateRows[M] | None = None,
     ) -> None:
         """``altered`` compares a table with its earlier definition after DDL and returns the difference in words."""
         self._altered = altered
         self._elsewhere = elsewhere
+        self._late = late or LateRows[M]()
         self._selected = Selected(tables, counters.processed, folds=folds)
         self._sink = sink
         self._counters = counters
@@ -144,6 +147,8 @@ class Transactions(Generic[M]):
             self._sink.referenced(child, references)
         counters.in_sink = False
         counters.row_changes += len(keys)
+        if self._late.listening and keys:
+            self._late.saw(tracked.followed, keys, tracked.filter_values(kind, data, end))
 
     def _begin(self, group: Group) -> None:
         if not group.begun:
@@ -236,6 +241,8 @@ class Transactions(Generic[M]):
             self._sink.end(processed, committed_at)
         else:
             self._sink.alive(processed, committed_at)
+        if self._late.listening:
+            self._late.settled()
         counters.processed = processed
         counters.last_commit = committed_at
         counters.caught_up = False
@@ -262,6 +269,8 @@ class Transactions(Generic[M]):
         self._group = None
         counters, processed = self._counters, self._whole(group)
         self._sink.decided(xid, committed, counters.processed, processed)
+        if self._late.listening:
+            self._late.settled()
         counters.processed = processed
         counters.last_commit = group.commit_time(data)
         counters.caught_up = False
@@ -278,6 +287,8 @@ class Transactions(Generic[M]):
         self._commit(data, end)
         if prepared.one_phase:
             self._sink.decided(prepared.xid, True, before, self._counters.processed)
+            if self._late.listening:
+                self._late.settled()
 
     def _query(self, data: bytes, end: int) -> None:
         statement, group = events.parse_query(data, end, data[5]), self._group

@@ -302,7 +302,7 @@ class Coordinator:
         end: WatchedEnd | None = None
         while True:
             passed = watch_for == 0 or (end is not None and end.passed())  # asked before the changes are counted
-            written = run.operations.changes - run.handed_over
+            written = run.operations.late_changes(run.handed_over)
             if written:  # checked first: an event right after the record may have ended a flush, and the engine with it
                 self._reporter.source_written(written, run.operations.late_rows)
             try:

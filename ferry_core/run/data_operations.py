@@ -28,7 +28,7 @@ from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
 from ferry_core.run.early_counters import raise_early
 from ferry_core.run.last_checks import LastChecks
 from ferry_core.run.late_objects import LateWork
-from ferry_core.run.late_writes import WatchedEnd, late_rows
+from ferry_core.run.late_writes import LateWrites, WatchedEnd
 from ferry_core.run.locks import source_lock
 from ferry_core.run.new_tables import NewTables
 from ferry_core.run.objects import Save, TargetObjects
@@ -78,6 +78,8 @@ class DataOperations:
         pause, building = parts.throttle.pause, self._connections.target_building
         self._indexes = IndexBuilds(parts.engine, building, lambda: self._copy.workers, lambda: pause.paused)
         self._orphans_suspected = threading.Event()
+        text = partial(self._connections.source, text=True)
+        self._late = LateWrites(self._engine.buffer, self._engine.streamer.late, text)
 
     # -- threads --------------------------------------------------------------------------------------------------
 
@@ -90,9 +92,8 @@ class DataOperations:
         verifier = self._parts.verifier
         return self._orphans_suspected.is_set() and (verifier is None or verifier.proven)
 
-    @property
-    def changes(self) -> int:
-        return self._engine.buffer.changes
+    def late_changes(self, since: int) -> int:
+        return self._late.changes(since, self._engine.moves)
 
     def check(self) -> None:
         self._engine.check()
@@ -283,6 +284,7 @@ class DataOperations:
             replicated=self._parts.replicated,
             primary=primary_of(context),
         )
+        self._late.listen()
         try:
             with self._engine.flow.reader.rows.room(STOPPING_SESSIONS) as leave:
                 outcome = cutover.run()
@@ -292,6 +294,7 @@ class DataOperations:
             self._used_lock = cutover.lock
             self.blocked_milliseconds = cutover.lock.block.milliseconds
         if not outcome.done:
+            self._late.stop()
             self.blocked_milliseconds = 0
             if verifier is not None:
                 verifier.go_on()
@@ -309,7 +312,7 @@ class DataOperations:
                 log.warning("the session that holds the source's lock could not be kept open: %s", error)
 
     def late_rows(self) -> list[str]:
-        return late_rows(self._engine.buffer)
+        return self._late.rows()
 
     @property
     def lock_lost(self) -> bool:

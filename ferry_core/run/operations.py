@@ -32,9 +32,10 @@ class Operations(Protocol):
     def proven(self) -> bool:
         """Whether every row was compared once, or verification is off. Only then may an attempt begin."""
 
-    @property
-    def changes(self) -> int:
-        """Number of row changes of selected tables streamed so far."""
+    def late_changes(self, since: int) -> int:
+        """Number of row changes of selected tables streamed after that number, without those of rows of which the
+        events show that no row filter selects them.
+        """
 
     def check(self) -> None:
         """Raise a thread's error, or report a server's restart."""

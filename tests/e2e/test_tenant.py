@@ -57,6 +57,29 @@ def test_an_index_that_does_not_exist_is_refused(cli: FerryCli) -> None:
     cli.run().refused(64, "RuleIndexInvalid", f"{cli.schema}.notes", "'tenant_id'")
 
 
+@pytest.mark.parametrize("ours", [False, True])
+def test_other_tenants_may_write_on_after_the_cutover(cli: FerryCli, ours: bool) -> None:
+    source, schema = cli.pair.source, cli.schema
+    cli.spec["tables"]["rules"] = [{"match": f"{schema}.currencies"}]
+    cli.spec["cutover"] = {"sourceLock": "None", "watchFor": "5s"}
+    with cli.process() as process:
+        process.start().wait_stage("ReadyForCutover")
+        process.post("cutover")
+        wait_until(lambda: "watching the source for late writes" in process.tail(), "the watch")
+        for name in TABLES:
+            source.execute(
+                f"USE `{schema}`",
+                f"UPDATE {name} SET v = 'theirs' WHERE tenant_id IN ('5', '6')",
+                f"INSERT INTO {name} (id, tenant_id, v) VALUES (9001, '5', 'new')",
+                f"DELETE FROM {name} WHERE id = 105",
+            )
+        if ours:
+            source.execute(f"UPDATE `{schema}`.notes SET v = 'late' WHERE id = 42")
+        assert process.wait_end() == (65 if ours else 0), process.tail()
+        assert ("took 1 row change of selected tables" in process.tail()) == ours
+        assert (f"{schema}.notes: 1 row (id=42)" in process.tail()) == ours
+
+
 def test_rows_of_the_tenants_move_and_no_others(cli: FerryCli) -> None:
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     cli.spec["tables"]["rules"] = [{"match": f"{schema}.currencies"}]

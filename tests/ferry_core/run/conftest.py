@@ -167,6 +167,9 @@ class FakeOperations:
     def keep_lock(self, seconds: float) -> None:
         self._call(f"keep lock {seconds:g}")
 
+    def late_changes(self, since: int) -> int:
+        return self.changes - since
+
     def late_rows(self) -> list[str]:
         return ["shop.t: 1 row (id=7)"]
 
