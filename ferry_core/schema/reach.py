@@ -55,19 +55,30 @@ def folded(text: str) -> str:
 
 
 def named(text: str, default_schema: str) -> frozenset[Name]:
-    """Everything that a name in the text may mean, under any reading. Raises UnreadableNameError."""
+    """Everything that a name in the text may mean, under any reading. Raises UnreadableNameError.
+
+    MariaDB logs the function f of the package p as `schema`.`p.f`.
+    """
     found: set[Name] = set()
     default, read = folded(default_schema), False
     for tokens in readings(text):
         read = True
         for chain in _chains(tokens):
             parts = [folded(part) for part in chain[:2]]
-            found.add((default, parts[0]))
+            found.update((default, name) for name in _with_packages(parts[0]))
             if len(parts) > 1:
-                found.add((parts[0], parts[1]))
+                found.update((parts[0], name) for name in _with_packages(parts[1]))
     if not read:
         raise UnreadableNameError
     return frozenset(found)
+
+
+def _with_packages(name: str) -> Iterator[str]:
+    """It, and what a package is called if this is the name of a function in it."""
+    yield name
+    for at, character in enumerate(name):
+        if character == ".":
+            yield name[:at]
 
 
 def _chains(tokens: list[Token]) -> Iterator[tuple[str, ...]]:

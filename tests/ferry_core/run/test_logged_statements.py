@@ -130,6 +130,28 @@ def test_brackets_quote_names(mariadb_pair: Pair, schema: str, statement: str) -
     assert getattr(failure, "reason", "") in ("StatementFormat", "SchemaChanged")
 
 
+@pytest.mark.parametrize("statement", ["DO pack.wrote(9)", "CALL pack.writes(9)"])
+def test_a_function_of_a_package_is_logged_under_both_names(mariadb_pair: Pair, schema: str, statement: str) -> None:
+    """As `schema`.`pack.wrote`: only the package is listed."""
+    logged = Logged(mariadb_pair, schema)
+    oracle, kind = "SET SESSION sql_mode = 'ORACLE'", "RETURN INT DETERMINISTIC MODIFIES SQL DATA"
+    try:
+        logged.execute(
+            oracle,
+            f"CREATE PACKAGE pack AS FUNCTION wrote(a INT) {kind}; PROCEDURE writes(a INT); END",
+            f"CREATE PACKAGE BODY pack AS FUNCTION wrote(a INT) {kind} AS BEGIN "
+            f"INSERT INTO `{schema}`.t (id) VALUES (a); RETURN a; END; "
+            "PROCEDURE writes(a INT) AS BEGIN IF wrote(a) = 0 THEN SELECT 1; END IF; END; END",
+            schema=logged.other,
+        )
+        with logged.streaming() as stream:
+            logged.logged(oracle, statement, schema=logged.other, form=STATEMENT)
+            failure = stream.failed()
+    finally:
+        logged.server.drop_schemas(logged.other)
+    assert getattr(failure, "reason", "") == "StatementFormat"
+
+
 def test_what_users_make_in_the_schema_sys_counts(logged: Logged) -> None:
     logged.execute(f"CREATE VIEW sys.of_a_user AS SELECT id, v FROM `{logged.schema}`.t")
     try:

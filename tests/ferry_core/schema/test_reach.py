@@ -12,13 +12,14 @@ STORED = [
     Stored("other", "writes_on", "SET @x = APP . T_OF()"),
     Stored("app", "t_of", "BEGIN UPDATE `T` SET id = 1; RETURN 1; END"),
     Stored("other", "parent", "`app`.`t`"),
+    Stored("other", "pack", "FUNCTION f(a INT) RETURN INT AS BEGIN DELETE FROM app.t; RETURN a; END; END"),
     Stored("other", "harmless", "INSERT INTO t VALUES ('app.t')"),
 ]
 
 
 def test_names_lead_to_a_table_over_any_number_of_others() -> None:
     leading = leading_to(SELECTED, STORED)
-    assert leading == {("other", name) for name in ("seen", "twice", "fires", "writes_on", "parent")} | {
+    assert leading == {("other", name) for name in ("seen", "twice", "fires", "writes_on", "parent", "pack")} | {
         ("app", "t_of"),
         ("app", "t"),
     }
@@ -41,6 +42,9 @@ def test_names_lead_to_a_table_over_any_number_of_others() -> None:
         ("LOAD DATA INFILE 'x' INTO TABLE plain (a, @b) SET b = app.t_of()", "other", True),
         ("LOAD DATA INFILE 'x' INTO TABLE plain (a, b)", "other", False),
         ("INSERT INTO plain VALUES ('seen')", "other", False),
+        ("SELECT `other`.`pack.f`(1)", "x", True),
+        ("INSERT INTO x VALUES (pack.f(1))", "other", True),
+        ("INSERT INTO `packed.f` VALUES (1)", "other", False),
     ],
 )
 def test_a_statement_leads_where_its_names_lead(statement: str, default: str, *, found: bool) -> None:
