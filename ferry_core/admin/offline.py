@@ -181,7 +181,7 @@ def _unlock(loaded: LoadedFerry, connections: Connections, lease: Lease, state_p
     restore.
     """
     try:
-        left = unlock_left(loaded.ferry, connections, lease, state_path)
+        left = unlock_left(loaded.ferry, connections, lease, state_path, ends=True)
     except AmbiguousError as error:
         if error.reason != Reason.SOURCE_LOCKED:
             raise

@@ -92,7 +92,18 @@ def removed_by_hand(ferry_uid: str) -> str:
 
 def aborted_by_hand(ferry_uid: str) -> str:
     """The statement by which a person ends a Ferry once nothing of its cutover attempt is left to undo."""
-    return f"UPDATE {LEASE} SET phase = 'Aborted', cutover = '{{}}' WHERE ferry_uid = {_readable(ferry_uid)}"
+    return _over_by_hand(ferry_uid, "Aborted")
+
+
+def resumed_by_hand(ferry_uid: str) -> str:
+    """The same for a Ferry that is to go on."""
+    return _over_by_hand(ferry_uid, "Streaming")
+
+
+def _over_by_hand(ferry_uid: str, phase: str) -> str:
+    """It changes nothing if the cutover was recorded meanwhile."""
+    where = f"ferry_uid = {_readable(ferry_uid)} AND phase = 'CuttingOver'"
+    return f"UPDATE {LEASE} SET phase = '{phase}', cutover = '{{}}' WHERE {where}"
 
 
 def _readable(text: str) -> str:

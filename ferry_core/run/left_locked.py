@@ -22,7 +22,7 @@ from ferry_core.checkpoint.state import RunState
 from ferry_core.checkpoint.target import TargetStore
 from ferry_core.consistency.epochs import Epochs
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease, read_lease
-from ferry_core.consistency.own_tables import aborted_by_hand, completed_by_hand
+from ferry_core.consistency.own_tables import aborted_by_hand, completed_by_hand, resumed_by_hand
 from ferry_core.cutover.messages import CHECK_FIRST
 from ferry_core.cutover.primary import LOCKED_SERVER
 from ferry_core.cutover.source_lock import Released, SourceLock
@@ -48,6 +48,8 @@ class LeftLock(NamedTuple):
     text: str
     fence: Fence | None = None
     """The fence that was taken to unlock."""
+    to_go_on: str = ""
+    """What else to do for the Ferry to go on."""
 
 
 def unlock_first(
@@ -73,7 +75,8 @@ def unlock_again(context: RunContext, fence: Fence) -> None:
     if stored:
         with context.connections.written_control(PATIENT_SECONDS) as written:
             elsewhere = _elsewhere(stored, context.ferry, context.connections, source_identity(written))
-        refuse_unclear(LeftLock(Released.UNCLEAR if elsewhere else Released.NOTHING, elsewhere))
+        if elsewhere:
+            refuse_unclear(_unclear_elsewhere(elsewhere, context.ferry))
     released = undo(fence, lock)
     if context.lease is not None:
         refuse_unclear(LeftLock(released, said(released, lock, context.lease)))
@@ -82,7 +85,7 @@ def unlock_again(context: RunContext, fence: Fence) -> None:
 def refuse_unclear(left: LeftLock) -> None:
     """Refuse to start with a source whose lock may belong to nobody."""
     if left.released is Released.UNCLEAR:
-        raise ConfigError(Reason.SOURCE_LOCKED, left.text)
+        raise ConfigError(Reason.SOURCE_LOCKED, left.text + left.to_go_on)
 
 
 def refuse_forgotten(
@@ -209,9 +212,18 @@ def lease_or_explain(ferry: FerryManifest, connections: Connections, *, hidden_i
 
 
 def unlock_left(
-    ferry: FerryManifest, connections: Connections, lease: Lease, state_path: Path | None, ours: Epochs | None = None
+    ferry: FerryManifest,
+    connections: Connections,
+    lease: Lease,
+    state_path: Path | None,
+    ours: Epochs | None = None,
+    *,
+    ends: bool = False,
 ) -> LeftLock:
-    """Undo what the lease records as in progress; returns how that went. Raises when it cannot be done now."""
+    """Undo what the lease records as in progress; returns how that went. Raises when it cannot be done now.
+
+    ``ends``: the Ferry is to go on no more.
+    """
     if lease.phase != Stage.CUTTING_OVER.value:
         return LeftLock(Released.NOTHING, "")
     uid = ferry_uid(ferry)
@@ -221,12 +233,12 @@ def unlock_left(
     except FerryError as error:
         error.add(
             ". A cutover attempt of this Ferry was running, and may have stopped writes there; once that server "
-            f"answers, they are allowed again. {_gone_for_good(ferry, connections)}"
+            f"answers, they are allowed again. {_gone_for_good(ferry, ends=ends, replica=connections.has_primary)}"
         )
         raise
     lock = lock_to_undo(lease.cutover, ferry, connections, flavor, uid)
     if elsewhere := _elsewhere(lease.cutover, ferry, connections, identity):
-        return LeftLock(Released.UNCLEAR, elsewhere)
+        return _unclear_elsewhere(elsewhere, ferry)
     state = _state(connections, state_path, uid) if lease.source_id != identity else None
     if not connections.has_primary and not source_was(lease.source_id, identity, connections, state):
         return LeftLock(
@@ -263,22 +275,29 @@ def _elsewhere(stored: Mapping[str, str], ferry: FerryManifest, connections: Con
     return (
         f"a cutover attempt of this Ferry stopped writes on {there}, and {written.address}, where applications write "
         f"by the manifest, is {identity}: nothing is changed there. Give spec.source.primary the value of that "
-        f"attempt. {_gone_for_good(ferry, connections)}"
+        "attempt"
     )
 
 
-def _gone_for_good(ferry: FerryManifest, connections: Connections) -> str:
-    """What to do if the server whose writes an attempt has stopped never comes back."""
-    then = "start over with a fresh copy"
-    if connections.has_primary:
+def _unclear_elsewhere(text: str, ferry: FerryManifest) -> LeftLock:
+    return LeftLock(Released.UNCLEAR, text, to_go_on=f". {_gone_for_good(ferry)}")
+
+
+def _gone_for_good(ferry: FerryManifest, *, ends: bool = False, replica: bool = True) -> str:
+    """What to do if the server whose writes an attempt has stopped never comes back.
+
+    ``replica``: it was the source's primary, so rows and changes still come from the source.
+    """
+    by_hand, then = aborted_by_hand(ferry_uid(ferry)), "start over with a fresh copy"
+    if ends:
+        then = "run this again"
+    elif replica:
+        by_hand = resumed_by_hand(ferry_uid(ferry))
         then = (
             "name the server that applications write to now in spec.source.primary, or remove that if it is the source "
             "itself, and start the Ferry again: it continues if that server has all that the source has"
         )
-    return (
-        f"If that server is gone for good, {CHECK_FIRST}, run on target {_target(ferry)}: "
-        f"{aborted_by_hand(ferry_uid(ferry))}; then {then}"
-    )
+    return f"If that server is gone for good, {CHECK_FIRST}, run on target {_target(ferry)}: {by_hand}; then {then}"
 
 
 def said(released: Released, lock: SourceLock, lease: Lease) -> str:

@@ -4,6 +4,7 @@ with the primary's.
 
 import contextlib
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -189,3 +190,28 @@ def test_no_cutover_from_a_replica_that_stops_or_is_promoted(
         assert not any(under_load.read_only())
         name_primary(under_load, None)
         goes_on(under_load, pair, exact.replica, under_load.moved())
+
+
+def test_the_primary_is_gone_for_good_while_writes_are_stopped(
+    exact: Exact, pair: Pair, schema: str, tmp_path: Path
+) -> None:
+    """The replica takes its place, and the statement of the message lets the Ferry go on."""
+    exact.promote()
+    exact.replica.execute(f"CREATE DATABASE IF NOT EXISTS `{schema}`")
+    again = Exact(pair.source, exact.replica)
+    change = f"UPDATE `{schema}`.aim SET v = v + 1 WHERE id = 2"
+    with from_replica(again, pair, schema, tmp_path) as under_load:
+        under_load.ferry.start().wait_stage("ReadyForCutover")
+        with under_load.held_in_drain():
+            under_load.ferry.kill()
+        again.wait_applied()
+        again.promote()
+        name_primary(under_load, None)
+        assert under_load.ferry.start().wait_end() == 64
+        (way_out,) = re.findall(r"run on target [^ ]+: (UPDATE [^;]+);", under_load.ferry.tail())
+        pair.target.execute(way_out)
+        under_load.ferry.start().wait_stage("ReadyForCutover")
+        again.replica.execute(change)
+        pair.source.execute("SET GLOBAL read_only = OFF", change)  # for the comparison
+        under_load.finish()
+        assert again.replica.value("SELECT @@GLOBAL.read_only") == 1

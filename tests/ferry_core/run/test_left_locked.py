@@ -41,13 +41,20 @@ def test_only_a_lock_on_another_server_is_refused(stored: dict[str, str], refuse
 
 
 @pytest.mark.parametrize(
-    ("primary", "then"), [(True, "remove that if it is the source itself"), (False, "start over with a fresh copy")]
+    ("primary", "ends", "phase", "then"),
+    [
+        (True, False, "Streaming", "remove that if it is the source itself"),
+        (False, False, "Aborted", "start over with a fresh copy"),
+        (True, True, "Aborted", "then run this again"),
+    ],
 )
-def test_a_server_that_is_gone_for_good_during_an_attempt_is_no_dead_end(primary: bool, then: str) -> None:
+def test_a_server_that_is_gone_for_good_during_an_attempt_is_no_dead_end(
+    primary: bool, ends: bool, phase: str, then: str
+) -> None:
     lease = Lease(1, "CuttingOver", "source", ["a.t"], {"attempt": "a", "read_only": "0", "server": OLD})
     with pytest.raises(ConnectionLost, match="nobody listens") as raised:
-        unlock_left(ferry(), cast("Connections", Reached(primary=primary)), lease, None)
-    assert "UPDATE mysql_ferry.lease SET phase = 'Aborted'" in raised.value.message
+        unlock_left(ferry(), cast("Connections", Reached(primary=primary)), lease, None, ends=ends)
+    assert f"UPDATE mysql_ferry.lease SET phase = '{phase}'" in raised.value.message
     assert then in raised.value.message
 
 
