@@ -129,7 +129,7 @@ def _server(server: Instance, role: str) -> dict[str, object]:
         "host": server.host,
         "port": server.port,
         "credentialsSecretRef": {"name": role},
-        "tls": {"mode": "Disabled"},
+        "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True},
     }
 
 

@@ -106,6 +106,7 @@ class Reason(StrEnum):
     TLS_MATERIAL_INVALID = "TlsMaterialInvalid"
     TLS_NOT_OFFERED = "TlsNotOffered"
     PASSWORD_IN_CLEAR = "PasswordInClear"
+    PUBLIC_KEY_UNTRUSTED = "PublicKeyUntrusted"
     TLS_CERTIFICATE_REJECTED = "TlsCertificateRejected"
     USAGE = "Usage"
     TOKEN_UNREADABLE = "TokenUnreadable"

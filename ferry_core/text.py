@@ -4,6 +4,7 @@ that cannot forge a line.
 Used wherever a message names many things, and where text reaches a log or a terminal.
 """
 
+import ipaddress
 from collections.abc import Collection
 from itertools import islice
 
@@ -18,6 +19,16 @@ def shortlist(items: Collection[object], most: int, separator: str = ", ", rest:
 def host_port(host: str, port: int) -> str:
     """``host:port``; an IPv6 address is in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the address is reachable only from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def server_address(host: str | None, port: int, socket: str | None) -> str:

@@ -84,6 +84,10 @@ class Tls(Model):
     """
     secret_ref: TlsSecretRef | None = None
     """CA and client certificate; without it the system's trusted CAs apply."""
+    allow_public_key_retrieval: bool = False
+    """Whether a login without TLS may encrypt the password with a key that the server sends (caching_sha2_password,
+    sha256_password). Whoever answers in the server's place then learns the password.
+    """
 
 
 def _without(field: str) -> Callable[["Replica | Primary | Server"], bool]:

@@ -13,10 +13,10 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from pydantic import BaseModel, ValidationError
 
-from ferry_core.control.listen import is_loopback
 from ferry_core.control.route import Handler
 from ferry_core.errors import ConfigError, FerryError
 from ferry_core.reasons import Reason
+from ferry_core.text import is_loopback
 
 log = logging.getLogger(__name__)
 

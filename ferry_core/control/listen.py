@@ -1,7 +1,6 @@
 """The ControlServer's listening address, and the checks before a socket is opened. Called by ``server``."""
 
 import errno
-import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from ferry_core.errors import ConfigError
 from ferry_core.reasons import Reason
-from ferry_core.text import host_port
+from ferry_core.text import host_port, is_loopback
 
 
 @dataclass(frozen=True)
@@ -55,16 +54,6 @@ def parse(text: str) -> Address | UnixAddress:
             raise ConfigError(Reason.USAGE, f"--listen {text}: write unix:PATH, for example unix:/run/ferry.sock")
         return UnixAddress(Path(text.removeprefix("unix:")))
     return Address.parse(text)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the address is reachable only from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def refuse_open(address: Address | UnixAddress, tokens: Mapping[str, str]) -> None:

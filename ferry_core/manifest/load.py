@@ -188,6 +188,7 @@ def _endpoint(role: ServerRole, login: _Login, secrets: SecretStore) -> Endpoint
         socket=login.socket,
         tls=None if login.socket else client_context(login.tls.mode, *_material(login, secrets)),
         tls_required=login.socket is None and login.tls.mode in REQUIRING,
+        trusts_public_key=login.tls.allow_public_key_retrieval,
     )
 
 

@@ -29,6 +29,8 @@ class Endpoint:
     """Whether a restart of the server meanwhile is acceptable."""
     proof: Callable[["Endpoint"], bool] | None = field(default=None, repr=False, compare=False)
     """Tells whether a server with another name is the known one after all."""
+    trusts_public_key: bool = False
+    """Whether the password may be encrypted with a public key that the server has sent without TLS."""
     socket: str | None = None
     """Path of its Unix socket, used instead of host and port, and without TLS: nothing leaves the machine."""
 
@@ -47,9 +49,10 @@ class Endpoint:
 
     @property
     def login(self) -> dict[str, Any]:
-        """Where to connect, and as whom, for PyMySQL."""
+        """Where to connect, and as whom, for ``UploadConnection``."""
         place = {"host": self.host, "port": self.port} if self.socket is None else {"unix_socket": self.socket}
-        return place | {"user": self.user, "password": self.password.encode()}
+        user = {"user": self.user, "password": self.password.encode()}
+        return place | user | {"trusts_public_key": self.trusts_public_key}
 
     @property
     def fields(self) -> str:

@@ -40,11 +40,19 @@ class _Meaning(NamedTuple):
 _LOST = _Meaning(ConnectionLost, Reason.CONNECTION_LOST)
 _FAILED = _Meaning(DataError, Reason.STATEMENT_FAILED, shows_statement=True)
 _REFUSED = _Meaning(ConfigError, Reason.ACCESS_DENIED, "check the user name, password and host part of the account")
-# Retriable: a new password may have reached the server and not yet the Secret, or the other way round.
-_REFUSED_NOW = _REFUSED._replace(kind=LoginRefused)
 _UNKNOWN_LOGIN = _Meaning(
     ConfigError, Reason.ACCOUNT_UNSUPPORTED, "let the account log in by caching_sha2_password or mysql_native_password"
 )
+
+_KEY_UNTRUSTED = _Meaning(
+    ConfigError,
+    Reason.PUBLIC_KEY_UNTRUSTED,
+    "set tls.mode to VerifyCA or VerifyIdentity, or name a server on this machine by its socket, or, if you trust the "
+    "network, set tls.allowPublicKeyRetrieval: true",
+)
+# Retriable: a new password may have reached the server and not yet the Secret, or the other way round; and a server
+# that was restarted has an empty cache, so that it needs a key.
+_ACCEPTED_BEFORE = {each: each._replace(kind=LoginRefused) for each in (_REFUSED, _KEY_UNTRUSTED)}
 
 _NO_PARTITION = _FAILED._replace(
     advice="if partitions were added to the source's table, add them to the target's too and start again: the run "
@@ -79,7 +87,8 @@ _GROUPS: dict[_Meaning, tuple[int, ...]] = {
     ): (1049, 1054, 1146, 1176),
     _NO_PARTITION: (1526,),
     _Meaning(ConfigError, Reason.TLS_WANTED, "use a tls.mode other than Disabled"): (3159,),
-    _UNKNOWN_LOGIN: (1251, 2059, 2061),
+    _UNKNOWN_LOGIN: (1251, CR.CR_AUTH_PLUGIN_CANNOT_LOAD),
+    _KEY_UNTRUSTED: (CR.CR_AUTH_PLUGIN_ERR,),
     _Meaning(ConfigError, Reason.MISSING_PRIVILEGE, shows_statement=True): (1044, 1142, 1143, 1227, 1370, 1410),
     _Meaning(ConfigError, Reason.SERVER_READ_ONLY, "make it writable or point the Ferry at its primary"): (
         1290,
@@ -99,8 +108,8 @@ def classify(error: Exception, endpoint: Endpoint, statement: str = "") -> Ferry
     if tls_fault is not None:
         return tls_fault
     meaning = _MEANINGS.get(code) or _unnumbered(error, code)
-    if meaning is _REFUSED and endpoint.accepted:
-        meaning = _REFUSED_NOW
+    if endpoint.accepted:
+        meaning = _ACCEPTED_BEFORE.get(meaning, meaning)
     message = f"{where}: {text} (error {code})" if code else f"{where}: {text}"
     message += f"; {meaning.advice}" if meaning.advice else ""
     shown = without_literals(statement) if meaning.shows_statement else ""

@@ -5,8 +5,10 @@ Called by ``Session``.
 """
 
 import ssl
+from typing import Any
 
 from pymysql import err
+from pymysql.constants import CR
 
 from ferry_core.errors import ConfigError
 from ferry_core.mysql.endpoint import Endpoint
@@ -35,12 +37,32 @@ def wants_tls(endpoint: Endpoint) -> ConfigError | None:
     )
 
 
+class _UnverifiedConnection(UploadConnection):
+    """Its TLS proves nothing, and the spec does not want it: the password is not sent inside it."""
+
+    _auth_plugin_name: str  # the stubs do not know it
+
+    @property
+    def _secure(self) -> bool:
+        return False
+
+    @_secure.setter
+    def _secure(self, _: bool) -> None:
+        """PyMySQL would send the password as it is."""
+
+    def _request_authentication(self) -> None:
+        if self._auth_plugin_name == "sha256_password":
+            raise err.OperationalError(CR.CR_AUTH_PLUGIN_ERR, "its first packet would hold the password")
+        parent: Any = super()
+        parent._request_authentication()  # noqa: SLF001 - the login has no public hook
+
+
 def _lets_in(endpoint: Endpoint) -> bool:
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE  # as with tls.mode: Preferred; this connection sends no statement
     try:
-        UploadConnection(
+        _UnverifiedConnection(
             **endpoint.login,
             ssl=unverified,
             connect_timeout=SECONDS,

@@ -2,7 +2,8 @@
 
 The server names the file that it wants in its answer; a hostile one could ask for any. This connection sends only the
 payload that the caller handed over for the statement under way, whatever name the server says. Nor does it send the
-password in clear to a server that has not proven who it is. Called by ``session`` and by the binlog's handshake.
+password in clear to a server that has not proven who it is, nor encrypted with a key that comes from there. Called by
+``session`` and by the binlog's handshake.
 """
 
 import ssl
@@ -72,10 +73,19 @@ class UploadConnection(GuardedConnection):
     unix_socket: str | None
     ctx: ssl.SSLContext
 
-    def __init__(self, *, tls_optional: bool = False, defer_connect: bool = False, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        tls_optional: bool = False,
+        trusts_public_key: bool = False,
+        defer_connect: bool = False,
+        **settings: Any,
+    ) -> None:
         """With ``tls_optional`` the ``ssl`` context is used if the server offers TLS; PyMySQL alone would require
         TLS.
         """
+        self._trusts_public_key = trusts_public_key
+        self._public_key: bytes | None = None
         super().__init__(defer_connect=True, **settings)
         if tls_optional:
             self._ssl_required = False
@@ -105,6 +115,21 @@ class UploadConnection(GuardedConnection):
             raise err.OperationalError(CR.CR_AUTH_PLUGIN_CANNOT_LOAD, f"the server asks for a login by {_OLD}")
         parent: Any = super()
         return parent._process_auth(plugin_name, *packet_and_handler)  # noqa: SLF001 - the login has no public hook
+
+    @property
+    def server_public_key(self) -> bytes | None:
+        """PyMySQL sets it to the key that the server sends, just before it encrypts the password with it."""
+        return self._public_key
+
+    @server_public_key.setter
+    def server_public_key(self, key: bytes | None) -> None:
+        if key and not self._trusts_public_key:
+            raise err.OperationalError(
+                CR.CR_AUTH_PLUGIN_ERR,
+                f"without TLS it asks for the password of {self.user_name}, encrypted with a public key that it sends "
+                "itself, and whoever answers in its place could send one too",
+            )
+        self._public_key = key
 
     @property
     def _proven_private(self) -> bool:

@@ -25,6 +25,8 @@ CHOICES: dict[str, Object] = {
     "host": {"target": {"host": "mine.example"}},
     "tls": {"source": {"tls": {"mode": "Disabled"}}},
     "webhook": {"cutover": {"sourceLock": "Webhook", "webhooks": {"lock": _HOOK, "unlock": _HOOK}}},
+    "public key": {"source": {"tls": {"allowPublicKeyRetrieval": True}}},
+    "query": {"throttle": {"query": "SELECT SLEEP(600)"}},
     "notification": {"notifications": [{"url": "https://mine.example", "tokenSecretRef": {"name": "others"}}]},
 }
 
@@ -115,7 +117,7 @@ def test_an_account_that_cannot_create_pods_cannot_weaken_the_proof_or_drop_tabl
 def test_an_account_that_may_patch_can_do_everything_that_on_call_people_do(team: PolicyNamespace) -> None:
     for spec in (
         {"paused": True},
-        {"throttle": {"maxRowsPerSecond": 10}},
+        {"throttle": {"maxRowsPerSecond": 10, "query": None}},
         {"cutover": {"approved": True, "maxAttempts": 9}},
         {"copy": {"workers": 1}},
         {"aborted": True},

@@ -105,7 +105,7 @@ def test_a_table_altered_between_the_streams_start_and_its_first_event(cli: Ferr
     """Everything was read again and the stream is not connected yet. Its start is fixed, so it sees the statement."""
     source, schema = cli.pair.source, cli.schema
     with Proxy(source.host, source.port) as proxy:
-        cli.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         proxy.hold(b"heartbeat_period")  # the first packet of the stream's connection
         with cli.process() as process:
             process.start()
@@ -131,7 +131,7 @@ def test_a_hand_made_target_table_whose_source_is_altered_before_the_first_chunk
     target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4")
     target.execute(f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20), e ENUM('x', 'y') NOT NULL)")
     with Proxy(source.host, source.port) as proxy:
-        cli.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         proxy.hold(b"heartbeat_period")
         with cli.process() as process:
             process.start()
@@ -153,7 +153,7 @@ def test_an_undone_start_that_is_killed_before_it_drops_its_tables(cli: FerryCli
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     dropping = "SELECT id FROM information_schema.processlist WHERE info LIKE 'DROP TABLE%`t`'"
     with Proxy(source.host, source.port) as proxy, contextlib.closing(target.connect()) as holder:
-        cli.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         proxy.hold(b"heartbeat_period")
         with cli.process() as process:
             process.start()
@@ -181,7 +181,7 @@ def test_an_undone_start_that_ends_while_it_drops_a_table(cli: FerryCli, cut_off
     """That table takes no rows any more. The source's was not altered, so nothing else tells them apart."""
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         proxy.hold(f"CREATE TABLE `{schema}`.`t`".encode())
         with cli.process() as process:
             process.start()
@@ -206,7 +206,7 @@ def test_a_start_that_is_killed_right_before_it_is_undone(cli: FerryCli) -> None
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     with Proxy(source.host, source.port) as from_source, Proxy(target.host, target.port) as to_target:
         for end, proxy in (("source", from_source), ("target", to_target)):
-            cli.spec[end] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+            cli.spec[end] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         from_source.hold(b"heartbeat_period")
         with cli.process() as process:
             process.start()
@@ -232,7 +232,7 @@ def test_a_table_altered_after_a_start_that_was_killed_once_it_had_created_its_t
     """Nothing of the start is undone: the next start knows which tables are its own, and creates them again."""
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         proxy.hold(f"CREATE TABLE `{schema}`.`t`".encode())  # the second: `other` is created
         with cli.process() as process:
             process.start()
@@ -259,7 +259,7 @@ def test_a_foreign_key_dropped_after_a_start_that_was_killed_once_it_had_created
         "CREATE TABLE a_child (id INT PRIMARY KEY, o INT, CONSTRAINT gone FOREIGN KEY (o) REFERENCES other (id))",
     )
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         proxy.hold(f"CREATE TABLE `{schema}`.`t`".encode())
         with cli.process() as process:
             process.start()
@@ -312,7 +312,7 @@ def test_a_table_of_the_target_altered_between_validation_and_the_copy(cli: Ferr
     columns = "id INT PRIMARY KEY, v VARCHAR(20), e ENUM('x', 'y') NOT NULL"
     target.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4", f"CREATE TABLE `{schema}`.t ({columns})")
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         proxy.hold(f"CREATE DATABASE IF NOT EXISTS `{schema}`".encode())  # done for the missing table
         with cli.process() as process:
             process.start()

@@ -22,7 +22,7 @@ def test_a_kill_while_the_record_is_flushed_to_disk(pair: Pair, schema: str, tmp
         return {name for (name,) in target.query("SHOW TABLES FROM mysql_ferry")}
 
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         proxy.hold(b"`to_disk_", skip=2)  # its DROP TABLE
         with cli.process() as process:
             process.start().wait_stage("ReadyForCutover")

@@ -70,7 +70,7 @@ def moved(request: pytest.FixtureRequest, cli: FerryCli) -> Iterator[MovedAddres
     end = request.param
     server = cli.pair.source if end == "source" else cli.pair.target
     with Proxy(server.host, server.port) as proxy:
-        cli.spec[end] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec[end] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         yield MovedAddress(cli, end, proxy)
         assert_not_used(proxy)
 

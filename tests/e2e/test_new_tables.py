@@ -101,7 +101,7 @@ def test_a_run_that_is_killed_while_it_makes_the_table(cli: FerryCli) -> None:
     """The table is dropped and made anew by a query before the next start; another appears outside of the binlog."""
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         with cli.process() as process:
             process.start().wait_stage(*STREAMING)
             proxy.hold(f"CREATE TABLE `{schema}`.`fresh`".encode())
@@ -129,7 +129,7 @@ def test_a_new_table_that_is_altered_while_the_run_makes_it(cli: FerryCli) -> No
     """Twice: before the stream follows it, and while its rows are copied. Of another table it would end the run."""
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         with cli.process() as process:
             process.start().wait_stage(*STREAMING)
             process.post("throttle", {"maxRowsPerSecond": 100})

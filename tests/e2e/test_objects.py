@@ -61,7 +61,7 @@ def written(cli: FerryCli) -> None:
 
 def through(cli: FerryCli, proxy: Proxy) -> FerryProcess:
     """The target behind a proxy that records statements."""
-    cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+    cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
     return cli.process()
 
 

@@ -132,7 +132,7 @@ def test_ten_statements_in_ten_seconds_while_rows_are_copied(cli: FerryCli) -> N
 def test_a_run_that_is_killed_while_it_makes_the_table_again(cli: FerryCli, moment: str) -> None:
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         with cli.process() as process:
             process.start().wait_stage(*STREAMING)
             proxy.hold(f"{moment} `{schema}`.`t`".encode())
@@ -188,7 +188,7 @@ def test_a_statement_that_meets_the_new_definition_before_the_stream_does(cli: F
 def test_a_change_that_a_start_finds_is_recorded_before_the_table_is_dropped(cli: FerryCli) -> None:
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         with cli.process() as process:
             process.start().wait_stage(*STREAMING)
             process.kill()
@@ -255,7 +255,7 @@ def test_children_of_a_changed_parent_are_copied_again_where_cascades_leave_no_e
     """Rows of the child go by a cascade of an event that the stream ignores: the parent begins again behind it."""
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         with cli.process() as process:
             process.start().wait_stage(*STREAMING)
             proxy.hold(f"DROP TABLE IF EXISTS `{schema}`.`parent`".encode())

@@ -41,7 +41,7 @@ def held(cli: FerryCli, statement: str, *arguments: str) -> Iterator[tuple[Ferry
     """Inside, a run waits for this statement, which has not come to the target."""
     target = cli.pair.target
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         proxy.hold(statement.format(cli.schema).encode())
         with cli.process() as process:
             if "checkpoint" in cli.spec:

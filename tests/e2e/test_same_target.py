@@ -37,7 +37,7 @@ def ferry_of(pair: Pair, schema: str, folder: Path, proxy: Proxy, number: int) -
     )
     tables = {"include": [f"{own}.*"], "renameSchemas": {own: schema}}
     cli = FerryCli(folder / own, pair, own, tables=tables, cutover={"mode": "Automatic", "watchFor": "0s"})
-    cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+    cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
     return cli.process()
 
 

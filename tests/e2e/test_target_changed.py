@@ -39,7 +39,7 @@ def test_a_table_that_is_dropped_while_a_run_starts(cli: FerryCli) -> None:
     """It was there when the run looked. A new one in its place would lack the rows that count as copied."""
     target, schema = cli.pair.target, cli.schema
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         proxy.hold(b"UPDATE mysql_ferry.lease SET epoch = 2")
         with cli.process() as process:
             process.start()

@@ -60,7 +60,10 @@ class HeldFerry:
     @staticmethod
     def _without_tls(documents: list[dict[str, Any]]) -> None:
         for side in ("source", "target"):
-            documents[0]["spec"][side]["tls"] = {"mode": "Disabled"}  # or the proxy would recognise nothing
+            documents[0]["spec"][side]["tls"] = {
+                "mode": "Disabled",
+                "allowPublicKeyRetrieval": True,
+            }  # or the proxy would recognise nothing
 
     def change(self) -> None:
         self.pair.source.execute(f"INSERT INTO `{self.schema}`.plain (n, note) VALUES (1, 'equal'), (5, 'new')")

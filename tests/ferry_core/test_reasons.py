@@ -22,7 +22,7 @@ from ferry_core.errors import (
     RetriableError,
     Terminated,
 )
-from ferry_core.mysql.faults import _GROUPS, _REFUSED_NOW
+from ferry_core.mysql.faults import _ACCEPTED_BEFORE, _GROUPS
 from ferry_core.reasons import Condition, Reason
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def raised() -> dict[str, set[Reason]]:
     for name, reason in [each for tree in TREES.values() for each in constructed(tree)]:
         if name in by_name:
             found[word(by_name[name])].add(reason)
-    for meaning in [*_GROUPS, _REFUSED_NOW]:
+    for meaning in [*_GROUPS, *_ACCEPTED_BEFORE.values()]:
         found[word(meaning.kind)].add(meaning.reason)
     return found
 

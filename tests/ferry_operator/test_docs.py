@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ferry_core.api.report import Phase, Stage
 from ferry_core.errors import ExitCode, RetriableError
-from ferry_core.mysql.faults import _GROUPS, _REFUSED_NOW
+from ferry_core.mysql.faults import _ACCEPTED_BEFORE, _GROUPS
 from ferry_core.reasons import Condition, Reason
 from ferry_operator.kube import ApiRequest
 from ferry_operator.metrics import Metrics
@@ -77,7 +77,7 @@ def of_attempts() -> set[str]:
     code = "".join(path.read_text() for package in PACKAGES for path in (core / package).glob("*.py"))
     said = re.findall(rf"\b(?:AttemptFailed|AttemptOutcome|{kinds})\(\s*Reason\.(\w+)", code)
     by_number = {meaning.reason for meaning in _GROUPS if issubclass(meaning.kind, RetriableError)}
-    return {Reason[name].value for name in said} | by_number | {_REFUSED_NOW.reason}
+    return {Reason[name].value for name in said} | by_number | {meaning.reason for meaning in _ACCEPTED_BEFORE.values()}
 
 
 def test_every_reason_of_a_failed_cutover_is_explained() -> None:

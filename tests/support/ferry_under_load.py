@@ -132,7 +132,7 @@ class FerryUnderLoad:
             documents[0]["metadata"]["uid"] = self.uid
             for side in ("source", "target"):
                 # with TLS the proxy could not recognise statements
-                documents[0]["spec"][side]["tls"] = {"mode": "Disabled"}
+                documents[0]["spec"][side]["tls"] = {"mode": "Disabled", "allowPublicKeyRetrieval": True}
             if source_port is not None:
                 documents[0]["spec"]["source"]["port"] = source_port
 

@@ -142,6 +142,24 @@ def switch_to(method: bytes) -> Callable[[Link], None]:
     return login
 
 
+def with_own_key(method: bytes, key: bytes) -> Callable[[Link], None]:
+    """A login that asks for the password encrypted with a key of the server's own."""
+
+    def login(link: Link) -> None:
+        link.receive()
+        link.send(2, b"\xfe" + method + b"\0" + b"12345678901234567890\0")
+        link.receive()
+        number = 4
+        if method == b"caching_sha2_password":
+            link.send(number, b"\x01\x04")
+            link.receive()
+            number += 2
+        link.send(number, b"\x01" + key)
+        link.receive()
+
+    return login
+
+
 def nothing(_link: Link, _statement: bytes) -> None:
     """An answer that never comes."""
 

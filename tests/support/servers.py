@@ -64,7 +64,7 @@ class Server:
 
     def endpoint(self, role: str = "source") -> Endpoint:
         """root over TCP with its password, without TLS."""
-        return Endpoint(ServerRole(role), self.host, self.port, self.user, self.password)
+        return Endpoint(ServerRole(role), self.host, self.port, self.user, self.password, trusts_public_key=True)
 
     def connect(self, **options: Any) -> "Connection[Cursor]":
         """A plain connection: autocommit, utf8mb4; ``options`` are PyMySQL's."""

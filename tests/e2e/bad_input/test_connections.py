@@ -145,7 +145,7 @@ def test_account_that_requires_tls(
     server.execute("DROP USER IF EXISTS safe@'%'", "CREATE USER safe@'%' IDENTIFIED BY 'safe-1' REQUIRE SSL")
     cli = FerryCli(tmp_path / "ferry", pair, schema)
     cli.credentials(role, "safe", "safe-1")
-    cli.spec[role]["tls"] = {"mode": "Disabled"}
+    cli.spec[role]["tls"] = {"mode": "Disabled", "allowPublicKeyRetrieval": True}
     try:
         cli.run().refused(64, "TlsWanted", f"{role} 127.0.0.1", "by TLS only", f"spec.{role}.tls.mode is Disabled")
         cli.credentials(role, "safe", "wrong")

@@ -11,7 +11,8 @@ def ferry(**spec: Any) -> Ferry:
 
 
 def test_every_field_is_supported() -> None:
-    assert notices(ferry()) == []
+    server = {"host": "127.0.0.1", "credentialsSecretRef": {"name": "x"}}
+    assert notices(ferry(source=server, target=server | {"port": 3307})) == []
     assert "not supported yet" not in page().lower()
 
 

@@ -47,7 +47,15 @@ def test_reads_a_ferry_and_its_secrets(tmp_path: Path) -> None:
     assert loaded.source.tls is not None
     assert not loaded.source.tls_required
     assert "pässword" not in repr(loaded)
-    assert loaded.notices == []
+    assert len(loaded.notices) == 2
+    assert "source.tls.mode is Preferred: nothing proves that old.example:3306 is your server" in loaded.notices[0]
+
+
+@pytest.mark.parametrize(("host", "mode"), [("127.0.0.1", "Preferred"), ("db.example", "VerifyCA")])
+def test_no_notice_about_a_server_that_is_verified_or_on_this_machine(tmp_path: Path, host: str, mode: str) -> None:
+    server = {"host": host, "tls": {"mode": mode}, "credentialsSecretRef": {"name": "orders-source"}}
+    changed = spoilt(tmp_path, "spec.source", server | {"primary": {"host": host}})
+    assert [text for text in load([changed]).notices if "spec.source" in text] == []
 
 
 def test_reads_several_files_and_base64(tmp_path: Path) -> None:

@@ -2,17 +2,20 @@
 
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ferry_core.binlog.handshake import connect_dump
-from ferry_core.errors import ConfigError
+from ferry_core.errors import ConfigError, ConnectionLost
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.mysql.upload import UploadConnection
 from tests.support.kube_api import Authority
-from tests.support.rogue import REFUSED, Link, greeting, rogue, switch_to
+from tests.support.rogue import REFUSED, Link, RogueServer, greeting, rogue, switch_to, with_own_key
 
 CONNECT = pytest.mark.parametrize(
     "connect", [lambda endpoint: Session(endpoint, Purpose.CONTROL), connect_dump], ids=["session", "stream"]
@@ -27,6 +30,30 @@ def test_the_password_is_not_sent_in_clear(method: bytes, connect: Callable[[End
     assert refused.value.reason == "PasswordInClear"
     assert f"127.0.0.1:{server.port} asks for the password of ferry in clear" in refused.value.message
     assert not server.learnt_the_password
+
+
+@pytest.fixture(scope="module")
+def own_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+@pytest.mark.parametrize("method", [b"caching_sha2_password", b"sha256_password"])
+@CONNECT
+def test_the_password_is_not_encrypted_with_a_key_of_an_unverified_server(
+    method: bytes, connect: Callable[[Endpoint], object], own_key: rsa.RSAPrivateKey
+) -> None:
+    def learnt(server: RogueServer) -> bool:
+        return any(len(packet) == own_key.key_size // 8 for packet in server.received)
+
+    public = own_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    with rogue(login=with_own_key(method, public)) as server:
+        with pytest.raises(ConfigError, match="asks for the password of ferry, encrypted with") as refused:
+            connect(server.endpoint())
+        assert refused.value.reason == "PublicKeyUntrusted"
+        assert not learnt(server)
+        with pytest.raises(ConnectionLost):  # it has what it wanted
+            connect(replace(server.endpoint(), trusts_public_key=True))
+        assert learnt(server)
 
 
 def test_a_unix_socket_needs_no_verified_tls() -> None:
@@ -44,7 +71,11 @@ def test_a_login_method_that_gives_the_password_away_is_refused(connect: Callabl
     assert not any(server.received[1:]), "something was sent in answer to the old method"
 
 
-def test_asking_whether_an_account_requires_tls_does_not_send_the_password_in_clear(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [b"mysql_clear_password", b"caching_sha2_password", b"sha256_password"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["in the greeting", "by a switch"])
+def test_asking_whether_an_account_requires_tls_does_not_send_the_password(
+    tmp_path: Path, method: bytes, at_once: bool
+) -> None:
     """With tls.mode Disabled a refused login is tried once more with TLS, which verifies nobody."""
     signed = Authority("a stranger").sign("localhost")
     for name, content in (("cert", signed.certificate), ("key", signed.key)):
@@ -61,10 +92,16 @@ def test_asking_whether_an_account_requires_tls_does_not_send_the_password_in_cl
             return
         link.sock = context.wrap_socket(link.sock, server_side=True)
         link.receive()
-        link.send(3, b"\xfemysql_clear_password\0")
+        number = 3
+        if not at_once:
+            link.send(number, b"\xfe" + method + b"\0" + b"12345678901234567890\0")
+            link.receive()
+            number += 2
+        link.send(number, b"\x01\x04")
         link.receive()
 
-    with rogue(login=login, hello=greeting(tls=True)) as server, pytest.raises(ConfigError) as refused:
+    hello = greeting(tls=True, method=method) if at_once else greeting(tls=True)
+    with rogue(login=login, hello=hello) as server, pytest.raises(ConfigError) as refused:
         Session(server.endpoint(), Purpose.CONTROL)
     assert refused.value.reason == "AccessDenied"
     assert len(logins) == 2

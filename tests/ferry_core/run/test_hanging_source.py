@@ -44,7 +44,7 @@ def test_a_run_ends_while_a_thread_left_behind_still_asks_its_source(
         cutover={"mode": "Automatic", "watchFor": "0s", "maxLag": "60s", "deadline": "10s"},
     )
     documents[0]["metadata"]["uid"] = schema
-    documents[0]["spec"]["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+    documents[0]["spec"]["source"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
     ferry = Ferry(load([write(tmp_path, *documents)]), RunOptions(state_path=tmp_path / "state.db"))
     ended: list[FerryError] = []
 

@@ -55,7 +55,10 @@ class MisleadingServers:
         ends = self.pair.source.endpoint("source"), self.pair.target.endpoint("target")
         documents = ferry_between(*ends, tables={"include": [f"{self.schema}.t"]}, **spec)
         documents[0]["metadata"]["uid"] = self.schema
-        documents[0]["spec"][self.end] |= {"port": self.proxy.port, "tls": {"mode": "Disabled"}}
+        documents[0]["spec"][self.end] |= {
+            "port": self.proxy.port,
+            "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True},
+        }
         return load([write(self.folder, *documents)])
 
     def fill(self, server: Server) -> None:
