@@ -3,10 +3,12 @@
 A signal during the imports ends the process in the same way as a later one: exit code 143, no traceback.
 """
 
+from ferry_core import core_dumps
 from ferry_core.cli.leaving import leave_on_signals
 
 
 def main() -> None:
+    core_dumps.prevent()
     leave_on_signals()
     from ferry_core.cli.main import main as command
 

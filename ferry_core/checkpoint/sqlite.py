@@ -1,8 +1,10 @@
 """The checkpoint in a local SQLite file: the default of ``ferry run``, and used for ``store: Volume``."""
 
 import contextlib
+import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from ferry_core.checkpoint.store import parse
 from ferry_core.errors import ConfigError, Fenced, ResourceExhausted
 from ferry_core.reasons import Reason
 from ferry_core.text import shortlist
+
+log = logging.getLogger(__name__)
 
 _TABLE = """CREATE TABLE IF NOT EXISTS ferry_state (
     id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, format INTEGER NOT NULL, body TEXT NOT NULL)"""
@@ -59,8 +63,22 @@ class SqliteStore:
             if foreign:
                 database.close()
                 raise self._corrupt(f"it holds tables of another program: {shortlist(foreign, 5)}")
+            self._keep_from_others()
             self._database = database
         return self._database
+
+    def _keep_from_others(self) -> None:
+        """A copy, or a file of an earlier version, may be open to every login of the machine."""
+        mode = stat.S_IMODE(self._path.stat().st_mode)
+        if mode & stat.S_IRWXO:
+            try:
+                self._path.chmod(mode & ~stat.S_IRWXO)
+            except OSError as error:
+                log.warning(
+                    "state file %s holds keys of rows, and every login of this machine may open it: %s; chmod 600 it",
+                    self._path,
+                    error.strerror,
+                )
 
     def _unusable(self, error: sqlite3.Error) -> ConfigError:
         if isinstance(error, sqlite3.OperationalError):

@@ -1,6 +1,7 @@
 """Options that several commands share, and the parsing of their values. Used by the commands."""
 
 import ipaddress
+import os
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -90,12 +91,16 @@ def token_of(file: Path) -> str:
 
 
 def open_tokens(files: Sequence[Path]) -> list[str]:
-    """A warning for each of these files that every login of the machine may read."""
-    return [
-        f"--token-file {file}: every login of this machine may read it; chmod 600 it"
-        for file in files
-        if file.stat().st_mode & stat.S_IROTH
-    ]
+    """A warning for each of these files that others may read. A file of somebody else is read as one of its group."""
+    warnings = []
+    for file in files:
+        found = file.stat()
+        ours = found.st_uid == os.geteuid()
+        if found.st_mode & stat.S_IROTH:
+            warnings.append(f"--token-file {file}: every login of this machine may read it; chmod 600 it")
+        elif ours and found.st_mode & stat.S_IRGRP:
+            warnings.append(f"--token-file {file}: its group may read it; chmod 600 it")
+    return warnings
 
 
 def read_tokens(files: Sequence[Path]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import gc
 import logging
 import sys
 
-from ferry_core import __version__
+from ferry_core import __version__, core_dumps
 from ferry_core.json_lines import JsonLines
 from ferry_operator.settings import Settings, SettingsError
 
@@ -22,6 +22,7 @@ def formatter() -> logging.Formatter:
 
 
 def main() -> int:
+    core_dumps.prevent()
     parser = argparse.ArgumentParser(
         "ferry-operator",
         description="The Kubernetes operator of mysql-ferry. It takes no arguments: the chart configures it by "
