@@ -62,7 +62,7 @@ def scope_of(server: ServerFacts, schema: str) -> str:
     return schema_pattern(schema, wildcards=not server.is_on("partial_revokes")) + ".*"
 
 
-def _follow_source(context: PreflightContext) -> Iterator[Finding]:
+def follow_source(context: PreflightContext) -> Iterator[Finding]:
     source = context.source_facts
     if source.mariadb:
         wanted = {
@@ -77,14 +77,14 @@ def _follow_source(context: PreflightContext) -> Iterator[Finding]:
         }
         if context.source.version.dynamic_privileges:
             wanted["XA_RECOVER_ADMIN"] = "to see prepared XA transactions"
-    if _lists_late(source):
+    if lists_late(source):
         wanted["PROCESS"] = "to see XA transactions that are being prepared"
     yield from _missing_everywhere(source, wanted)
 
 
-def _lists_late(source: ServerFacts) -> bool:
+def lists_late(source: ServerFacts) -> bool:
     """Whether an XA PREPARE is in the binlog before XA RECOVER lists it: ``mysql.xa.being_prepared``."""
-    return source.mariadb or source.version < (8, 0)
+    return source.mariadb or source.version < (8, 0, 30)
 
 
 def _lock_source(context: PreflightContext) -> Iterator[Finding]:
@@ -94,12 +94,12 @@ def _lock_source(context: PreflightContext) -> Iterator[Finding]:
         for schema in sorted({table.source.schema for table in context.tables}):
             if not source.grants.on_schema("LOCK TABLES", schema):
                 yield lacks(source, "LOCK TABLES", scope_of(source, schema), f"on {schema}: for {_TABLES_LOCKED}")
-        if not _lists_late(source):
+        if context.spec.source.primary is not None or not lists_late(source):
             yield from _missing_everywhere(source, {"PROCESS": f"for {_TABLES_LOCKED}, to name who is in the way"})
     if not context.makes_source_read_only:
         return
     wanted = {}
-    if context.spec.source.primary is not None or not _lists_late(source):
+    if context.spec.source.primary is not None or not lists_late(source):
         wanted["PROCESS"] = "to name transactions that stand in the way of the cutover"
     why = "for cutover.sourceLock: ReadOnly"
     # In MariaDB 10.11 SUPER no longer includes READ_ONLY ADMIN.
@@ -156,7 +156,7 @@ CHECKS = (
     # Reading rows, then following changes, then the cutover: the order in which a run would need them.
     Check("privileges: read tables", "source", _read_tables),
     Check("privileges: wait for writes", "source", _lock_tables),
-    Check("privileges: read the binlog", "source", _follow_source),
+    Check("privileges: read the binlog", "source", follow_source),
     Check("privileges: lock the source", "source", _lock_source),
     Check("privileges: ask the primary", "source", _ask_primary),
     Check("privileges: write", "target", _write_target),

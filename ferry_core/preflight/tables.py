@@ -50,7 +50,7 @@ def _engines(context: PreflightContext) -> Iterator[Finding]:
         )
 
 
-def _merged(context: PreflightContext) -> Iterator[Finding]:
+def merged(context: PreflightContext) -> Iterator[Finding]:
     """What is written through a MERGE table is logged as rows of that table only (seen on both families)."""
     myisam = {(each.source.schema.lower(), each.source.name.lower()): each for each in _of_myisam(context)}
     if not myisam:
@@ -259,7 +259,7 @@ def _periods(context: PreflightContext) -> Iterator[Finding]:
 
 CHECKS = (
     Check("engines", "source", _engines),
-    Check("MERGE tables", "source", _merged),
+    Check("MERGE tables", "source", merged),
     Check("tables without a key", "source", _without_key),
     Check("writes that wait", "source", _blocks_writers),
     Check("keys by rule", "source", _promised),

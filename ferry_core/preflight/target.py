@@ -231,7 +231,7 @@ def unlike(context: PreflightContext) -> Iterator[Finding]:
             )
 
 
-def _triggers(context: PreflightContext) -> Iterator[Finding]:
+def triggers(context: PreflightContext) -> Iterator[Finding]:
     folded = context.target_facts.folded
     ours = {folded(table.target) for table in context.tables}
     of = "EVENT_OBJECT_SCHEMA", "EVENT_OBJECT_TABLE"
@@ -267,5 +267,5 @@ CHECKS = (
     Check("new tables", "target", _new_tables),
     Check("tables alike", "target", unlike),
     Check("tables empty or ours", "target", _rows),
-    Check("triggers", "target", _triggers),
+    Check("triggers", "target", triggers),
 )

@@ -20,7 +20,7 @@ from ferry_core.errors import ConfigError, DataError, RetriableError, ServerRest
 from ferry_core.moves.move import TableMove
 from ferry_core.mysql.session import Session
 from ferry_core.preflight import PreflightContext
-from ferry_core.preflight.target import unlike
+from ferry_core.preflight.again import refuse_new_trouble
 from ferry_core.reasons import Reason
 from ferry_core.run.copy_again import forget, with_children
 from ferry_core.schema.cascades import cascades_among, logs_cascades
@@ -68,9 +68,7 @@ def still_as_validated(
     """
     spec = context.ferry.spec
     refuse_changed(source, spec.tables, context.tables, SINCE_VALIDATION)
-    checked = PreflightContext(spec, context.uid, source, target, context.tables, context.started)
-    for finding in unlike(checked):
-        raise ConfigError(finding.reason, finding.message)
+    refuse_new_trouble(PreflightContext(spec, context.uid, source, target, context.tables, context.started))
     return AlteredTables(context.connections.source_control, spec.tables, visibility, end_of_binlog(source))
 
 

@@ -67,6 +67,49 @@ def test_a_table_altered_between_validation_and_the_stream(cli: FerryCli, change
     assert_equal_schemas(source, target, schema)
 
 
+@contextlib.contextmanager
+def claiming(target: Server) -> Iterator[Callable[[], object]]:
+    """Runs wait before they claim their tables; yields a function that tells whether one does."""
+    with contextlib.closing(target.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT GET_LOCK('ferry-claim', 0)")
+        yield lambda: target.value("SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User lock'")
+
+
+APPEARS = {
+    "UnsupportedTable": ("CREATE TABLE {other}.m LIKE t", "ALTER TABLE {other}.m ENGINE=MERGE UNION=({schema}.t)"),
+    "TargetTriggers": ("CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.v = 'changed'",),
+    "MissingPrivilege": ("REVOKE PROCESS, REPLICATION SLAVE ON *.* FROM {user}",),
+}
+
+
+@pytest.mark.parametrize("reason", APPEARS)
+def test_what_neither_the_stream_nor_an_error_would_show(pair: Pair, schema: str, tmp_path: Path, reason: str) -> None:
+    """It comes after validation and before the stream's start. Rows written to a MERGE table are logged as its own."""
+    source, target, other, user = pair.source, pair.target, f"{schema}_other", f"u{schema[-6:]}"
+    for server in (source, target):
+        server.execute(
+            f"CREATE DATABASE IF NOT EXISTS `{schema}` CHARACTER SET utf8mb4",
+            f"CREATE TABLE `{schema}`.t (id INT PRIMARY KEY, v VARCHAR(20)) ENGINE=MyISAM",
+        )
+    source.execute(
+        f"CREATE DATABASE {other}", f"CREATE USER {user} IDENTIFIED BY 'pw'", f"GRANT ALL ON *.* TO {user}",
+        f"INSERT INTO `{schema}`.t VALUES (1, 'one')",
+    )  # fmt: skip
+    try:
+        with FerryCli(tmp_path / "ferry", pair, schema, cutover=AT_ONCE).process() as process:
+            process.edit(lambda documents: documents[1].update(stringData={"username": user, "password": "pw"}))
+            with claiming(target) as somebody_waits:
+                process.start()
+                wait_until(somebody_waits, "the run waits for its claim", 60)
+                there = target if reason == "TargetTriggers" else source
+                statements = [text.format(user=user, schema=schema, other=other) for text in APPEARS[reason]]
+                there.execute(f"USE `{schema}`", *statements)
+            ended = Ended(process.wait_end(), "", process.log.read_text())
+    finally:
+        source.execute(f"DROP USER {user}")
+    ended.refused(64, reason)
+
+
 ROWS = 3000
 WHILE_DOWN = {
     "logged": ["ALTER TABLE t ADD COLUMN w INT NOT NULL DEFAULT 1"],

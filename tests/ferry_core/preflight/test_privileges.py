@@ -1,12 +1,18 @@
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from ferry_core.mysql.flavor import Flavor
 from ferry_core.preflight import Status
 from ferry_core.preflight.grants import Grants, schema_pattern
+from ferry_core.preflight.privileges import lists_late
 from tests.support.preflight import PASSWORD, check, told
 from tests.support.servers import Pair, Server
+
+if TYPE_CHECKING:
+    from ferry_core.preflight.facts import ServerFacts
 
 SOURCE_USER, TARGET_USER = "preflight_source", "preflight_target"
 ON_ALL = {
@@ -203,3 +209,17 @@ def test_other_lines_of_show_grants_are_ignored() -> None:
 def test_case(fold: bool) -> None:
     grants = _grants("GRANT SELECT ON `Shop`.`T` TO `u`@`%`", fold=fold)
     assert grants.on_table("SELECT", "shop", "t") is fold
+
+
+@pytest.mark.parametrize(
+    ("mariadb", "version", "late"),
+    [
+        (True, (11, 8, 9), True),
+        (False, (5, 7, 22), True),
+        (False, (8, 0, 15), True),
+        (False, (8, 0, 30), False),
+        (False, (9, 7, 4), False),
+    ],
+)
+def test_where_an_xa_prepare_is_logged_before_it_is_listed(mariadb: bool, version: tuple[int, ...], late: bool) -> None:
+    assert lists_late(cast("ServerFacts", SimpleNamespace(mariadb=mariadb, version=version))) is late
