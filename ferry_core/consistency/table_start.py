@@ -22,8 +22,9 @@ from ferry_core.consistency.fence import Fence
 from ferry_core.consistency.table_locks import wait_for_rows
 from ferry_core.consistency.visibility import Visibility
 from ferry_core.errors import DataError, Interrupted, RetriableError
+from ferry_core.mysql.flavor import Flavor
 from ferry_core.mysql.session import Session
-from ferry_core.mysql.xa import being_prepared, prepared_xids
+from ferry_core.mysql.xa import Applied, being_prepared, prepared_xids
 from ferry_core.reasons import Reason
 from ferry_core.tables.nullable import refuse_unusable
 from ferry_core.tables.table import Table
@@ -110,6 +111,21 @@ def wait_for_prepares(session: Session, cancelled: Callable[[], bool], say: Call
                 "disk were stalled: look at that disk",
             )
         say(f"waiting until XA PREPARE of connections {connections} on {where} is over")
+    return not cancelled() and (session.flavor is not Flavor.MARIADB or _wait_for_applied(session, cancelled, say))
+
+
+def _wait_for_applied(session: Session, cancelled: Callable[[], bool], say: Callable[[str], None]) -> bool:
+    """The same for an XA PREPARE that replication executes: wait for all that it has written to the binlog."""
+    where = session.endpoint.where
+    for left, late in _left(Applied(session).missing, cancelled):
+        gtids = ", ".join(f"{number} of domain {domain}" for domain, number in sorted(left))
+        if late:
+            raise RetriableError(
+                Reason.VISIBILITY_STALLED,
+                f"{where} has been applying replicated transactions for {XA_SECONDS:.0f} s (sequence number {gtids}), "
+                "as if its disk were stalled: look at that disk, and at SHOW SLAVE STATUS",
+            )
+        say(f"waiting until {where} has applied replicated transactions that are in its binlog: number {gtids}")
     return not cancelled()
 
 

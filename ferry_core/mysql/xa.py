@@ -15,6 +15,9 @@ from ferry_core.reasons import Reason
 _XA_RECOVER_DENIED = 1401
 """MySQL's error for XA RECOVER without XA_RECOVER_ADMIN. Its text speaks of damaged data."""
 
+_APPLIER = "system user"
+_APPLYING = ("Slave_SQL", "Slave_worker")
+
 _PREPARES = re.compile(r"\bXA(?:\s|/\*.*?\*/|(?:--\s|#)[^\n]*\n)+PREPARE\b", re.IGNORECASE | re.DOTALL)
 """Anywhere in the text: several statements may be sent at once."""
 
@@ -22,10 +25,39 @@ _PREPARES = re.compile(r"\bXA(?:\s|/\*.*?\*/|(?:--\s|#)[^\n]*\n)+PREPARE\b", re.
 def being_prepared(session: Session) -> frozenset[tuple[int, str]]:
     """Connections that execute XA PREPARE, and their statements. Needs PROCESS, without which it sees none of others.
 
-    MariaDB and MySQL 5.7 write XA PREPARE to the binlog first, then flush InnoDB's log, and list the transaction in XA
-    RECOVER only after that. Also statements of procedures and prepared ones are shown as XA PREPARE (tested).
+    MariaDB and MySQL before 8.0.30 write XA PREPARE to the binlog first, then to InnoDB's log, and list the transaction
+    in XA RECOVER only after that; MySQL also counts its GTID as executed before (seen on 8.0.15). Also statements of
+    procedures and prepared ones are shown as XA PREPARE (tested), but not what replication applies (``Applied``).
     """
     return frozenset((each.ident, each.statement) for each in processes(session) if _PREPARES.search(each.statement))
+
+
+class Applied:
+    """What replication has written to a MariaDB's binlog until now, and may still be applying: also an XA PREPARE.
+
+    The process list shows no statement of it. gtid_slave_pos has its GTID only once it is applied (seen on 10.11).
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._wanted: frozenset[tuple[int, int]] = frozenset()
+        if any(each.user == _APPLIER and each.command in _APPLYING for each in processes(session)):
+            own = session.number("SELECT @@GLOBAL.server_id")
+            written = _gtids(session.text("SELECT @@GLOBAL.gtid_binlog_state"))
+            self._wanted = frozenset((domain, number) for domain, server, number in written if server != own)
+
+    def missing(self) -> frozenset[tuple[int, int]]:
+        """Domain and sequence number of what is not applied yet."""
+        if not self._wanted:
+            return frozenset()
+        reached = {domain: number for domain, _, number in _gtids(self._session.text("SELECT @@GLOBAL.gtid_slave_pos"))}
+        return frozenset(one for one in self._wanted if reached.get(one[0], 0) < one[1])
+
+
+def _gtids(text: str) -> Iterable[tuple[int, int, int]]:
+    for gtid in filter(None, text.split(",")):
+        domain, server, number = map(int, gtid.split("-"))
+        yield domain, server, number
 
 
 def prepared_xids(session: Session) -> list[str]:

@@ -16,6 +16,7 @@ from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal_tables
 from tests.support.engine_in_process import COPIED, EngineInProcess, StartState, chunks_of
 from tests.support.ferry_cli import FerryProcess
+from tests.support.replication import Exact
 from tests.support.server_faults import StalledLog
 from tests.support.servers import Pair
 from tests.support.table_pair import make_table
@@ -136,6 +137,37 @@ def test_the_first_chunk_waits_for_a_prepare_that_the_disk_holds_up(
             assert run.buffer.pending_keys() == 0
             assert run.rows() == (NEW if waits else OLD)
             assert run.rows(source=True) == NEW
+
+
+def test_the_first_chunk_waits_for_a_prepare_of_a_replica_that_the_disk_holds_up(
+    mariadb_pair: Pair, make_server: ServerFactory, schema: str, tmp_path: Path
+) -> None:
+    """The process list shows no statement of it."""
+    primary = mariadb_pair.source
+    replica = make_server("mariadb", sync_binlog=0, innodb_flush_log_at_trx_commit=1, log_slave_updates=True)
+    with StalledLog(replica, tmp_path) as log, contextlib.ExitStack() as disk:
+        replica.execute(f"CREATE DATABASE `{schema}` CHARACTER SET utf8mb4")
+        exact = Exact(primary, replica)
+        make_table(mariadb_pair, schema, TABLE, ROWS)
+        exact.wait_applied()
+        disk.enter_context(log.stalled())
+        transaction = Prepared(mariadb_pair, schema)
+        events = "SHOW BINLOG EVENTS IN '{}'".format(replica.query("SHOW MASTER STATUS")[0][0])
+        wait_until(lambda: "XA END" in str(replica.query(events)), "the PREPARE is in the binlog")
+        with EngineInProcess(Pair(replica, mariadb_pair.target), schema) as run:
+            said: list[str] = []
+            run.stream()
+            readable = Background(lambda: run.make_readable(said.append))
+            wait_until(lambda: said, "it says what it waits for")
+            assert "has applied replicated transactions" in said[0]
+            disk.close()
+            wait_until(lambda: transaction.shown in said[-1], "it waits for the decision")
+            transaction.decide("COMMIT")
+            exact.wait_applied()
+            readable.join()
+            run.chunk().join()
+            run.streamed()
+            assert run.rows() == NEW == run.rows(source=True)
 
 
 NULLABLE = "id INT UNIQUE, v INT"
