@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import ServerFactory
 from tests.support.compare import assert_equal_tables
 from tests.support.ferry_cli import FerryCli, FerryProcess
 from tests.support.servers import Pair
@@ -148,3 +149,28 @@ def test_two_tables_whose_names_differ_in_case_only(pair: Pair, schema: str, tmp
         process.succeed()
     for name in names:
         assert_equal_tables(pair.source, pair.target, name)
+
+
+def test_servers_that_ignore_the_case_of_names(make_server: ServerFactory, tmp_path: Path) -> None:
+    """``lower_case_table_names=1`` on both ends: statements of the source spell names in any case. Of MariaDB, because
+    MySQL fixes the setting when a data folder is created; 2 needs a file system that ignores case.
+    """
+    pair = Pair(*(make_server("mariadb", lower_case_table_names=1) for _ in range(2)))
+    pair.source.execute(
+        "CREATE DATABASE Shop",
+        "CREATE TABLE Shop.Customers (Id INT PRIMARY KEY, name VARCHAR(20))",
+        "CREATE TABLE SHOP.Orders (id INT PRIMARY KEY, Customer INT, FOREIGN KEY (customer) REFERENCES CUSTOMERS (ID) "
+        "ON DELETE CASCADE ON UPDATE CASCADE)",
+        "INSERT INTO shop.customers VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+        "INSERT INTO shop.orders VALUES (1, 1), (2, 1), (3, 2), (4, 3)",
+    )
+    with FerryProcess(tmp_path / "ferry", pair, tables={"include": ["shop.*"]}, **COMMON) as ferry:
+        ferry.start_streaming()
+        pair.source.execute(
+            "DELETE FROM SHOP.CUSTOMERS WHERE id = 1",
+            "UPDATE Shop.Customers SET ID = 7 WHERE id = 2",
+            "INSERT INTO sHOP.oRDERS VALUES (5, 3)",
+        )
+        ferry.cut_over()
+    for name in ("customers", "orders"):
+        assert assert_equal_tables(pair.source, pair.target, f"shop.{name}").rows in (2, 3)
