@@ -26,6 +26,7 @@ from ferry_core.preflight import (
     sizes,
     tables,
     target,
+    tenant,
     trial,
 )
 from ferry_core.preflight.context import CannotAskError, PreflightContext
@@ -51,6 +52,7 @@ _CHAIN: tuple[Check, ...] = (
     *generated.CHECKS,
     *target.CHECKS,
     *cutover.CHECKS,
+    *tenant.CHECKS,
     *row_filters.CHECKS,
     *sizes.CHECKS,
     *samples.CHECKS,

@@ -8,7 +8,7 @@ the source table's columns, which nobody else sees and which ends with its sessi
 A target of the other family gets the columns that it would have. What it cannot compile has to be proven by words.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from ferry_core.errors import DataError
 from ferry_core.mysql.literals import identifier
@@ -16,17 +16,21 @@ from ferry_core.mysql.session import Session
 from ferry_core.preflight.context import PreflightContext
 from ferry_core.preflight.filter_words import unproven_words
 from ferry_core.preflight.lease import OWN_SCHEMA
-from ferry_core.preflight.result import Check, Finding, failed
+from ferry_core.preflight.result import Check, Finding, failed, warning
 from ferry_core.reasons import Reason
 from ferry_core.schema.tokens import readings
 from ferry_core.tables.alike import plain_collation
-from ferry_core.tables.discovery import rule_of, tenant_column
+from ferry_core.tables.describe import indexes_of
+from ferry_core.tables.discovery import rule_of
 from ferry_core.tables.families import NoCounterpartError, of_the_same_values
+from ferry_core.tables.keys import index_for_filter
 from ferry_core.tables.table import Column, Table, TableName
 from ferry_core.text import shortlist
 
 HELPER = "row_filter_check"
 SHOWN = 20
+LARGE_ROWS = 1_000_000
+"""Reading as many rows takes ten seconds and more (``sizes.ROWS_PER_SECOND``)."""
 IMPURE = frozenset({"SYSDATE", "RANDOM_BYTES", "PS_CURRENT_THREAD_ID", "PS_THREAD_ID"})
 """Functions that MySQL 9.7 allows in a CHECK although their value does not depend on the row alone."""
 
@@ -34,17 +38,25 @@ IMPURE = frozenset({"SYSDATE", "RANDOM_BYTES", "PS_CURRENT_THREAD_ID", "PS_THREA
 def _conditions(context: PreflightContext) -> Iterator[Finding]:
     for table in context.tables:
         if table.row_filter and (problem := invalidity(context, table, table.row_filter)):
+            given = "tables.rules[].where" if _of_a_rule(context, table) else "values in tables.tenant"
             yield failed(
                 Reason.ROW_FILTER_INVALID,
-                f"the row filter of {table.id} is not a SQL condition over it: {problem}; correct its "
-                "tables.rules[].where",
+                f"the row filter of {table.id} is not a SQL condition over it: {problem}; correct its {given}",
             )
+
+
+def _of_a_rule(context: PreflightContext, table: Table) -> bool:
+    """Whether the row filter is a ``where``, not ``tables.tenant``."""
+    rule = rule_of(table.source, context.spec.tables)
+    return rule is not None and bool(rule.where)
 
 
 def _purity(context: PreflightContext) -> Iterator[Finding]:
     for table in context.tables:
         if not table.row_filter or invalidity(context, table, table.row_filter):
             continue  # reported by the other check
+        if not _of_a_rule(context, table):
+            continue  # tables.tenant: a column and constants
         try:
             problem = _impurity(context, table, table.row_filter)
         except NoCounterpartError:
@@ -87,10 +99,10 @@ def _impurity(context: PreflightContext, table: Table, row_filter: str) -> str |
     words = {token.word for token in next(readings(row_filter)) if token.kind == "word"}
     if found := words & IMPURE - {column.name.upper() for column in table.columns}:
         return f"{', '.join(sorted(found))} is not allowed"
-    session, schema = _workshop(context)
+    session, schema = workshop(context)
     helper = TableName(schema, HELPER)
     session.execute(f"DROP TEMPORARY TABLE IF EXISTS {helper.sql}")
-    columns = ", ".join(_definition(context, column) for column in table.columns)
+    columns = ", ".join(definition(context, column) for column in table.columns)
     # MariaDB stores the text of the CHECK in the table's character set.
     problem = _refusal(
         session,
@@ -104,7 +116,7 @@ def _impurity(context: PreflightContext, table: Table, row_filter: str) -> str |
     return problem
 
 
-def _definition(context: PreflightContext, column: Column) -> str:
+def definition(context: PreflightContext, column: Column) -> str:
     # An explicit NULL: a bare TIMESTAMP may get a default that the sql_mode refuses.
     charset = f" CHARACTER SET {column.charset} COLLATE {column.collation}" if column.collation else ""
     if context.crosses:
@@ -113,7 +125,7 @@ def _definition(context: PreflightContext, column: Column) -> str:
     return f"{identifier(column.name)} {column.column_type}{charset} NULL"
 
 
-def _workshop(context: PreflightContext) -> tuple[Session, str]:
+def workshop(context: PreflightContext) -> tuple[Session, str]:
     """A schema in which a temporary table may be created: our own on the target, created if it is missing.
 
     MariaDB needs no schema for that. The schema is not dropped: that could remove the lease of a Ferry that starts now.
@@ -135,7 +147,7 @@ def _refusal(session: Session, statement: str) -> str | None:
 def _indexes(context: PreflightContext) -> Iterator[Finding]:
     for table in context.tables:
         rule = rule_of(table.source, context.spec.tables)
-        if rule is None or not rule.index or table.filter_index or table.whole or context.reads_lock:
+        if rule is None or not rule.index or table.filter_index:
             continue
         lacks = "there is none, or it is hidden, or not over whole columns"
         why = lacks if table.row_filter else "the table has no row filter"
@@ -148,27 +160,47 @@ def _indexes(context: PreflightContext) -> Iterator[Finding]:
         )
 
 
-def _tenants(context: PreflightContext) -> Iterator[Finding]:
-    tenant = context.spec.tables.tenant
-    if tenant is None:
-        return
-    without = [
-        table.id
-        for table in context.tables
-        if tenant_column(table.columns, tenant) is None and rule_of(table.source, context.spec.tables) is None
+def _every_row(context: PreflightContext) -> Iterator[Finding]:
+    """Correct, but each pass over the table reads all rows that the filter leaves out, too."""
+    large = [
+        each for each in context.tables if each.row_filter and not each.whole and each.rows_estimated >= LARGE_ROWS
     ]
-    if without:
-        yield failed(
-            Reason.TENANT_COLUMN_MISSING,
-            f"{context.source_facts.where}: these tables have no column {tenant.column}, by which tables.tenant "
-            f"chooses rows: {shortlist(without, SHOWN)}. Leave them out with tables.exclude, or give each a rule in "
-            "tables.rules: with a where to choose its rows, or without one to move all of them",
+    if context.reads_lock:
+        names = shortlist([table.id for table in large], SHOWN)
+        why = "reads without GTIDs lock rows (GtidModeOff) and find them by the key, so no index helps"
+    else:
+        large = [table for table in large if not table.finding_index]
+        candidates = _candidates(context, large)
+        names = shortlist([f"{table.id} ({candidates[table]})" for table in large], SHOWN)
+        why = "name an index in tables.rules[].index"
+    if large:
+        yield warning(
+            Reason.FILTER_READS_EVERY_ROW,
+            f"{context.source_facts.where}: the copy and the verification read every row of these tables, and leave "
+            f"out those that the row filter does not select: {names}; {why}",
         )
 
 
+def _candidates(context: PreflightContext, tables: Sequence[Table]) -> Mapping[Table, str]:
+    """For each of these tables an index that begins with a column of its row filter."""
+    names = [table.source for table in tables]
+    unique, others = (indexes_of(context.source, names, unique=unique) for unique in (True, False))
+    found = {}
+    for table in tables:
+        indexes = [*unique.get(table.source, ()), *others.get(table.source, ())]
+        mentioned = {
+            token.text.lower() for token in next(readings(table.row_filter or ""), ()) if token.kind != "string"
+        }
+        columns = [column.name for column in table.columns if column.name.lower() in mentioned]
+        by_column = (index_for_filter(table.columns, indexes, column=column) for column in columns)
+        index = next(filter(None, by_column), "")
+        found[table] = f"index: {index}" if index else f"no index begins with {' or '.join(columns) or 'its column'}"
+    return found
+
+
 CHECKS = (
-    Check("tenant", "source", _tenants),
     Check("indexes of row filters", "source", _indexes),
+    Check("rows that filters read", "source", _every_row),
     Check("row filters", "source", _conditions),
     Check("row filters pure", "target", _purity, writes=True),
 )

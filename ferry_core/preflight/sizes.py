@@ -12,16 +12,16 @@ BYTES_PER_SECOND = 60_000_000
 
 
 def copy_seconds(context: PreflightContext) -> int:
-    """A rough estimate from the servers' own statistics."""
-    rows = sum(table.rows_estimated for table in context.tables)
-    size = sum(table.rows_estimated * table.average_row_bytes for table in context.tables)
+    """A rough estimate from the servers' own statistics. Rows that a filter leaves out count if they are read."""
+    rows = sum(table.rows_walked for table in context.tables)
+    size = sum(table.rows_walked * table.average_row_bytes for table in context.tables)
     limit = context.spec.throttle.max_rows_per_second or ROWS_PER_SECOND
     return int(max(rows / min(limit, ROWS_PER_SECOND), size / BYTES_PER_SECOND))
 
 
 def _sizes(context: PreflightContext) -> Iterator[Finding]:
-    rows = sum(table.rows_estimated for table in context.tables)
-    size = sum(table.rows_estimated * table.average_row_bytes for table in context.tables)
+    rows = sum(table.rows_moved for table in context.tables)
+    size = sum(table.rows_moved * table.average_row_bytes for table in context.tables)
     tables, duration = counted(len(context.tables), "table"), _roughly(copy_seconds(context))
     yield passed(
         f"{tables}, about {rows:,} rows and {_size(size)} without indexes; copying takes {duration}. Make sure "

@@ -18,9 +18,16 @@ def state_of(move: TableMove) -> TableState:
 
 
 def rows_expected(move: TableMove) -> int:
-    """The estimate, corrected by the number of rows already copied: a statistic may be far off."""
-    copied = move.chunks.copied.rows
-    return copied if move.copied else max(move.table.rows_estimated, copied)
+    """The estimate, corrected by the number of rows already copied: a statistic may be far off.
+
+    How many rows pass a filter without an index is a guess at first, then as many as among the rows walked so far.
+    """
+    table, copied = move.table, move.chunks.copied.rows
+    if move.copied:
+        return copied
+    if copied and table.row_filter and not table.finding_index and (walked := move.chunks.progress):
+        return max(copied, min(table.rows_estimated, round(copied / walked)))
+    return max(table.rows_moved, copied)
 
 
 def table_report(move: TableMove) -> TableReport:

@@ -114,7 +114,7 @@ class TableChunks:
 
     @property
     def progress(self) -> float:
-        return self._rows_handed / max(self.table.rows_estimated, self._rows_handed, 1)
+        return self._rows_handed / max(self.table.rows_walked, self._rows_handed, 1)
 
     @property
     def step(self) -> tuple[KeyLiterals | None, int]:

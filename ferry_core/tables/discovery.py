@@ -18,8 +18,10 @@ from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
 from ferry_core.mysql.version import ServerVersion
 from ferry_core.reasons import Reason
+from ferry_core.tables.compared import compared_column
 from ferry_core.tables.describe import Storage, columns_of, definitions_of, indexes_of, storage_of
 from ferry_core.tables.families import crossing
+from ferry_core.tables.filtered_rows import with_rows_passing
 from ferry_core.tables.keys import (
     Index,
     choose_key,
@@ -101,7 +103,7 @@ def explore(session: Session, selection: Tables) -> Discovered:
         existing.others.extend(_no_tables(session))
     chosen = [name for name in sorted(existing.tables) if is_selected(name, selection)]
     found = _described(session, selection, chosen, misread(existing, selection))
-    return replace(found, tables=with_usable_keys(session, found.tables))
+    return replace(found, tables=with_rows_passing(session, with_usable_keys(session, found.tables)))
 
 
 def discover(session: Session, selection: Tables) -> list[Table]:
@@ -117,8 +119,9 @@ def rediscover(session: Session, selection: Tables, known: Collection[str]) -> R
     unlisted = set(known).difference(map(str, existing))
     existing += _still_there(session, [TableName.parse(table_id) for table_id in unlisted])
     there = [name for name in sorted(existing) if str(name) in known]
+    found = _described(session, selection, there)
     return Rediscovered(
-        found=_described(session, selection, there),
+        found=replace(found, tables=with_rows_passing(session, found.tables)),
         gone=sorted(set(known).difference(map(str, there))),
         new_tables=_others(existing, selection, known),
     )
@@ -245,7 +248,7 @@ def target_name(name: TableName, selection: Tables) -> TableName:
 
 def _needs_others(rule: TableRule | None, selection: Tables) -> bool:
     """Whether indexes of its table matter that are not UNIQUE."""
-    return selection.tenant is not None or (rule is not None and bool(rule.key or rule.index))
+    return selection.tenant is not None or (rule is not None and bool(rule.key or rule.index or rule.where))
 
 
 def rule_of(name: TableName, selection: Tables) -> TableRule | None:
@@ -323,7 +326,9 @@ def _filter(
     """The row filter, and the index that finds its rows."""
     named = rule.index if rule is not None and rule.index else ""
     if rule is not None and rule.where:
-        return rule.where, index_for_filter(columns, indexes, name=named) if named else ""
+        compared = compared_column(columns, rule.where)
+        found = index_for_filter(columns, indexes, name=named, column=compared) if named or compared else ""
+        return rule.where, found
     column = tenant_column(columns, tenant)
     if tenant is None or column is None:
         return None, ""

@@ -142,12 +142,25 @@ class Table:
     other_keys: tuple[Key, ...] = ()  # further ones that may be NULL: one of them may serve instead
     filter_index: str = ""  # of the source, which could find the rows of a row filter
     filter_index_unused: bool = False  # because it would cost more than it saves
+    rows_passing: int | None = None  # an estimate of those that pass the row filter; None: not known, or no filter
     copied_whole: bool = False  # although it has a key: cascades change rows that no event and no lookup names
 
     @property
     def finding_index(self) -> str:
         """The source's index that finds the rows of the row filter; empty: they are found by the key."""
         return "" if self.filter_index_unused else self.filter_index
+
+    @property
+    def rows_moved(self) -> int:
+        """An estimate of the rows that the target gets."""
+        return self.rows_estimated if self.rows_passing is None else self.rows_passing
+
+    @property
+    def rows_walked(self) -> int:
+        """An estimate of the rows that chunks are made of: those that the filter leaves out, too, unless an index finds
+        the others.
+        """
+        return self.rows_moved if self.finding_index else self.rows_estimated
 
     @property
     def id(self) -> str:

@@ -57,7 +57,7 @@ LIMITS = (ROOT / "docs/limitations.md").read_text()
 NO_LIMITS = {
     # of the manifest
     *("NothingSelected", "PatternAmbiguous", "PatternMatchesNothing", "RowFilterInvalid", "RuleKeyInvalid"),
-    *("RuleIndexInvalid", "TenantColumnMissing"),
+    *("RuleIndexInvalid", "TenantColumnMissing", "TenantValueInvalid", "TenantWithoutRows", "FilterReadsEveryRow"),
     *("TargetNameInvalid", "TargetTableMissing", "TargetObjectDiffers"),
     # of accounts and what they see
     *("DefinerMissing", "DefinitionsNotTried", "HiddenTables", "MissingPrivilege", "OpenXaUnseen"),

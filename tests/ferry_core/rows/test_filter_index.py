@@ -88,11 +88,25 @@ def test_only_the_rows_of_the_tenant_are_read(both: TablePair, shape: str) -> No
 def test_without_an_index_every_row_is_read(both: TablePair) -> None:
     """What the index is for."""
     fill(both, "id")
-    table = selected(both, rules=[{"match": f"{both.schema}.t", "where": "tenant_id = 7"}])
+    table = selected(both, rules=[{"match": f"{both.schema}.t", "where": "tenant_id + 0 = 7"}])
     assert table.filter_index == ""
     copying = reads(both.text, lambda: both.copy_all([table]))
     print(f"without: Handler_read of {OURS} of {ROWS} rows: copy {copying}")
     assert copying >= ROWS
+
+
+def test_a_plain_filter_finds_its_index_and_how_many_rows_pass(both: TablePair) -> None:
+    fill(both, "id")
+    plain = selected(both, rules=[{"match": f"{both.schema}.t", "where": "tenant_id = 7"}])
+    assert plain.filter_index == "of_tenant"
+    assert OURS // 4 < (plain.rows_passing or 0) < 4 * OURS
+    assert plain.rows_moved == plain.rows_walked == plain.rows_passing
+    assert plain.rows_estimated > ROWS // 2
+    without = selected(both, rules=[{"match": f"{both.schema}.t", "where": "tenant_id + 0 = 7"}])
+    assert without.rows_walked == without.rows_estimated
+    assert selected(both).rows_moved == without.rows_estimated
+    wrong = selected(both, rules=[{"match": f"{both.schema}.t", "where": "no_column = 7"}])
+    assert wrong.rows_passing is None
 
 
 @pytest.mark.parametrize("where", ["tenant_id = 7", "tenant_id IN (7, 9)", "tenant_id BETWEEN 5 AND 8 AND v > 'c' # x"])
