@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ferry_core.errors import DataError, TooLarge
+from ferry_core.mysql.idle import may_idle
 from ferry_core.mysql.session import Purpose, Row, Session
 from ferry_core.mysql.warned import Warned
 from ferry_core.reasons import Reason
@@ -34,8 +35,6 @@ EMPTY_ROWS = 100_000
 But each DELETE passes all rows deleted before that an old reader on the target still sees: in steps of 20,000 it took
 35 s to delete 524,288 rows.
 """
-PATIENT_SECONDS = 24 * 3600
-"""The target's wait_timeout during a copy: a row filter may keep the source's next rows away for hours."""
 
 
 class Pacing(Protocol):
@@ -122,8 +121,7 @@ class WholeCopier:
     def copy(self, table: Table, selector: Selector) -> CopyResult:
         """Copy the whole table until it has committed."""
         try:
-            # Between two statements this session holds no lock, so it may wait for the next one.
-            with self._target.changed("wait_timeout", PATIENT_SECONDS):
+            with may_idle(self._target):
                 return self._copy(table, selector)
         except LoadWarned as warned:
             if table in self._hashed or not warned.excusable:
@@ -146,7 +144,8 @@ class WholeCopier:
         source, hashed = self._pair.source(table), table in self._hashed
         statements = self._statements(table, source)
         if self._lock_clause:  # before the target's rows are deleted: it may be repeated for hours
-            source.execute(statements.wait_for_locks(self._lock_clause))
+            for _ in source.stream(statements.wait_for_locks(self._lock_clause)):
+                """It has one row."""
         self._pair.give_back()  # a throttle may hold the next steps back for hours
         deleted = self._clear(table, selector)
         source = self._pair.source(table)
@@ -209,6 +208,6 @@ class WholeCopier:
             return load(self._target, statements, part.payload, part.rows, lenient=hashed)
 
     def _prove_equal(self, statements: Statements, reading: _Reading, excused: Sequence[Warned]) -> None:
-        ((rows, total),) = self._target.query(statements.target_sum())
+        ((rows, total),) = self._target.stream(statements.target_sum())
         if (int(rows or 0), int(total or 0)) != (reading.rows, reading.hash_sum):
             raise refused(statements.table, excused)

@@ -18,6 +18,8 @@ ConnectTarget = Callable[[], Session]
 Result = TypeVar("Result")
 
 RETRY_SECONDS = 300.0
+IDLE_SECONDS = 600
+"""The source may need 300 s for each of a comparison's statements, until its client gives up."""
 
 
 class ReadSessions(SessionPair):
@@ -29,7 +31,7 @@ class ReadSessions(SessionPair):
         """``bulk``: its steps compare chunks."""
         super().__init__(
             connect_source if isinstance(connect_source, Lender) else partial(_opened, connect_source),
-            lambda: _without_notes(connect_target()),
+            lambda: _target(connect_target),
         )
         self.bulk = bulk
         self._cancelled = Cancellation()
@@ -51,6 +53,13 @@ class ReadSessions(SessionPair):
 
 def _opened(connect: Callable[[Purpose], Session], text: bool) -> Session:
     return _without_notes(connect(Purpose.SOURCE_TEXT if text else Purpose.SOURCE))
+
+
+def _target(connect: Callable[[], Session]) -> Session:
+    """It waits for reads of the source as long as a session there waits for those of the target: it holds no lock."""
+    session = _without_notes(connect())
+    session.execute(f"SET SESSION wait_timeout = {IDLE_SECONDS}")
+    return session
 
 
 def _without_notes(session: Session) -> Session:

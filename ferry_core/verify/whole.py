@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ferry_core.errors import ServerRole
+from ferry_core.mysql.idle import may_idle
 from ferry_core.mysql.session import Row, Session
 from ferry_core.tables.table import ALL_ROWS, Column, Table
 from ferry_core.verify.checksum import refuse_warnings, row_hash
@@ -49,6 +50,11 @@ class WholeDifference(Difference):
 
 def compare_whole(table: Table, source: Session, target: Session) -> tuple[int, list[Difference]]:
     """How many rows the source has, and what differs: nothing, or the table. The source is read first."""
+    with may_idle(source, target):
+        return _compared(table, source, target)
+
+
+def _compared(table: Table, source: Session, target: Session) -> tuple[int, list[Difference]]:
     columns = [*table.copied_columns, *table.stored_columns]
     on_source, on_target = (_sum(one, table, role, columns) for one, role in _ends(source, target))
     rows = int(on_source[0] or 0)

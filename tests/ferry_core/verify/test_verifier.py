@@ -1,6 +1,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from ferry_core.verify.difference import Difference
 from ferry_core.verify.narrow import check_keys
 from ferry_core.verify.verifier import Proof, Verdict, Verifier
 from tests.support.table_pair import TablePair
-from tests.support.tables import decode
+from tests.support.tables import decode, move_of
 
 
 class Interposed(Session):
@@ -78,6 +79,24 @@ def test_two_spellings_of_a_key_name_the_same_row(both: TablePair, move: TableMo
     both.on_target("UPDATE t SET a = '' WHERE id = 2")
     source, target = both.connect_source(Purpose.SOURCE), both.connect_target()
     assert texts(check_keys(move.table, [("2e0",), ("+2",), ("0x02 + 0",)], source, target)) == ["changed 2"]
+
+
+def test_the_target_may_idle_for_longer_than_its_timeout_while_the_source_reads(
+    both: TablePair, move: TableMove
+) -> None:
+    slow = move_of(replace(move.table, row_filter="SLEEP(0.7) = 0"))
+
+    def impatient() -> Session:
+        session = both.connect_target()
+        session.execute("SET SESSION wait_timeout = 1")
+        return session
+
+    verifier = Verifier([slow], both.connect_source, impatient, workers=1)
+    verifier.unproven.begin(slow)
+    verifier.unproven.add(slow, [("1",), ("2",), ("3",)], None)
+    assert (full_pass(verifier).rows, verifier.unproven.size()) == (3, 3)
+    assert verifier.prove_some(nothing_pending).proven == 3
+    verifier.close()
 
 
 def test_no_verdict_without_a_pass(both: TablePair, move: TableMove) -> None:

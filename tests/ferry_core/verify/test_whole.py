@@ -9,6 +9,7 @@ from ferry_core.tables.table import ALL_ROWS, KeyRange, Table
 from ferry_core.verify import whole
 from ferry_core.verify.difference import Difference, RowsDiffer
 from ferry_core.verify.narrow import check_keys, compare_chunk
+from ferry_core.verify.whole import compare_whole
 from tests.support.table_pair import TablePair
 
 COLUMNS = "(n INT, note VARCHAR(40) CHARACTER SET utf8mb4, raw BLOB)"
@@ -97,3 +98,20 @@ def test_what_each_server_has_stored_is_told_apart(both: TablePair) -> None:
     both.on_target("UPDATE g SET v = 8 LIMIT 1")
     (difference,) = compared(both, table)
     assert not difference.only_generated
+
+
+@pytest.mark.parametrize("idle", ["target", "source"])
+def test_one_end_may_idle_for_longer_than_its_timeout_while_the_other_reads(
+    both: TablePair, table: Table, idle: str
+) -> None:
+    """A table of a hundred million rows is hashed for minutes, and the other session has nothing to do meanwhile."""
+    both.on_both("INSERT INTO t VALUES (1, 'a', ''), (2, 'b', ''), (3, 'c', '')")
+    slow = replace(table, row_filter="SLEEP(0.7) = 0")
+    source, target = both.connect_source(Purpose.SOURCE_TEXT), both.connect_target()
+    if idle == "source":
+        both.on_target("RENAME TABLE t TO fast", "CREATE VIEW t AS SELECT * FROM fast WHERE SLEEP(0.7) = 0")
+        slow = table
+    (source if idle == "source" else target).execute("SET SESSION wait_timeout = 1")
+    assert compare_whole(slow, source, target) == (3, [])
+    assert source.number("SELECT @@SESSION.wait_timeout") == (1 if idle == "source" else 600)
+    assert target.number("SELECT @@SESSION.wait_timeout") == (1 if idle == "target" else 60)
