@@ -69,7 +69,7 @@ class WholeTables:
             return []
         now = time.monotonic()
         ready = sorted((move for move in changed if _ready(move, now)), key=lambda move: move.flushed_at)
-        return [move for move in ready if move.copy_seconds < QUICK_SECONDS] or ready[:1]
+        return [move for move in ready if _copy_seconds(move) < QUICK_SECONDS] or ready[:1]
 
     def seconds_under_lock(self, moves: Iterable[TableMove]) -> list[tuple[TableMove, float]]:
         """Tables that will probably be copied under the lock, and how long each will take; the slowest first."""
@@ -80,14 +80,19 @@ class WholeTables:
                 continue
             under_way = bool(move.pending.in_flight)  # has to end before the copy that counts can begin
             if under_way or self._buffer.pending_keys(move) or now - move.pending.changed_at < RECENTLY_SECONDS:
-                copying = move.copy_seconds or estimated_seconds(move.table)
-                found.append((move, copying * (1 + under_way) + move.compare_seconds))
+                found.append((move, _copy_seconds(move) * (1 + under_way) + move.compare_seconds))
         return sorted(found, key=lambda each: -each[1])
 
 
 def _ready(move: TableMove, now: float) -> bool:
-    quiet = now - move.pending.changed_at >= max(QUIET_SECONDS, move.copy_seconds)
-    return quiet or now - move.flushed_at >= max(QUIET_SECONDS, PAUSE_TIMES * move.copy_seconds)
+    seconds = _copy_seconds(move)
+    quiet = now - move.pending.changed_at >= max(QUIET_SECONDS, seconds)
+    return quiet or now - move.flushed_at >= max(QUIET_SECONDS, PAUSE_TIMES * seconds)
+
+
+def _copy_seconds(move: TableMove) -> float:
+    """No copy has been timed since this start: an earlier run's may have taken hours."""
+    return move.copy_seconds or estimated_seconds(move.table)
 
 
 def too_slow(found: Sequence[tuple[TableMove, float]], deadline: float) -> str:

@@ -94,6 +94,7 @@ class Engine:
         self._stream_ended = threading.Event()
         self._stopped = False
         self._flush_pool = ThreadPoolExecutor(FLUSH_WORKERS, thread_name_prefix="flush")
+        self._whole_pool = ThreadPoolExecutor(FLUSH_WORKERS, thread_name_prefix="flush-whole")  # for hours, perhaps
         self._flush_local = threading.local()
         find = RelatedRows(self._step, self._flushing_pair, flow.reader.visibility.lock_clause).find
         self._derived = DerivedKeys(self.moves, self.buffer, find)
@@ -102,15 +103,15 @@ class Engine:
 
     def start_streaming(self) -> None:  # and flushing
         self.start(STREAMER, self._stream)
-        self.start("flusher", self._flusher().run)
-        whole = self._flusher()
+        self.start("flusher", self._flusher(self._flush_pool).run)
+        whole = self._flusher(self._whole_pool)
         whole.due = self.whole_tables.due
         self.start("flusher-whole", whole.run)
         self.start("lease", self._watch_lease)
         self.start("xa", self._watch_xa().run)
 
-    def _flusher(self) -> Flusher:
-        steps = self._flush_pool, self._copy_keys, self._make_visible, self.ending.is_set, self._events.flush
+    def _flusher(self, pool: ThreadPoolExecutor) -> Flusher:
+        steps = pool, self._copy_keys, self._make_visible, self.ending.is_set, self._events.flush
         flusher = Flusher(self.buffer, *steps)
         flusher.derived = self._derived
         flusher.hold = partial(self._throttle.hold, self.ending)
@@ -193,7 +194,8 @@ class Engine:
         self.buffer.close()
         self.streamer.stop()
         self._join(self._threads, grace_seconds)
-        self._flush_pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._flush_pool, self._whole_pool):
+            pool.shutdown(wait=True, cancel_futures=True)
         for pair in self._pairs:
             pair.close()
 

@@ -13,6 +13,7 @@ from ferry_core.changes.whole_tables import RECENTLY_SECONDS, WholeTables, too_s
 from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.rows.whole import WholeCopier
 from ferry_core.tables.table import ALL_ROWS_RAW, NO_KEY
+from ferry_core.workers import engine
 from tests.support.engine_in_process import COPIED, EngineInProcess, Stall, StartState
 from tests.support.keyless import assert_same_rows
 from tests.support.servers import Pair
@@ -27,8 +28,8 @@ KEYLESS = "n INT, note VARCHAR(20)"
 # -- when: without a server -------------------------------------------------------------------------------------------
 
 
-def keyless_move(name: str = "t") -> TableMove:
-    move = move_of(replace(simple_table(name), key=NO_KEY))
+def keyless_move(name: str = "t", rows: int = 0) -> TableMove:
+    move = move_of(replace(simple_table(name), key=NO_KEY, rows_estimated=rows))
     move.flushed_at, move.state = time.monotonic(), MoveState.FOLLOWING
     return move
 
@@ -76,6 +77,16 @@ def test_a_slow_one_is_copied_alone(buffer: ChangeBuffer) -> None:
     slow.copy_seconds = 30.0
     assert whole.due([slow, quick, another, keyed]) == [quick, another]
     assert whole.due([slow, keyed]) == [slow]
+
+
+def test_a_large_one_is_slow_also_before_its_first_copy_since_the_start(buffer: ChangeBuffer) -> None:
+    whole, small = WholeTables(buffer), keyless_move("small")
+    large = [keyless_move(name, rows=100_000_000) for name in "abcd"]
+    for move in (small, *large):
+        changed(buffer, move)
+        move.pending.changed_at -= 1_000_000
+    assert whole.due([small, *large]) == [small]
+    assert whole.due(large) == large[:1]
 
 
 def test_none_begins_while_an_attempt_does_and_all_do_once_writes_are_stopped(buffer: ChangeBuffer) -> None:
@@ -212,6 +223,7 @@ def test_their_own_thread_copies_them_while_another_table_is_flushed(
     name = make_table(pair, schema, KEYLESS, *ROWS, on_target=True)
     keyed = make_table(pair, schema, "id INT PRIMARY KEY", "(1)", on_target=True, name="k")
     states = {name: COPIED, keyed: COPIED}
+    monkeypatch.setattr(engine, "FLUSH_WORKERS", 1)  # as many as there are tables without a key that take long
     with EngineInProcess(pair, schema, StartState(states)) as run, stalled_copy(monkeypatch) as stall:
         run.engine.start_streaming()
         on_source(pair, schema, CHANGES[0])
