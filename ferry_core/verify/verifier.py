@@ -358,15 +358,15 @@ class Verifier:
         complete pass, or ``deadline`` (time.monotonic) passed. Raises what ``check_cancelled`` raises, which is called
         all the time.
         """
-        if whole := self.unproven.whole_moves():
-            names = ", ".join(sorted(move.id for move in whole))
-            raise RetriableError(Reason.VERIFICATION_UNFINISHED, f"no complete verification pass over {names} yet")
         # A turn of the background thread may hang on a server that does not answer: the deadline covers that wait too.
         turn = Cancellation(deadline, late("the background verification did not end before the deadline"))
         while not self._background_lock.acquire(timeout=SLICE_SECONDS):
             check_cancelled()
             turn.check()
         try:
+            if whole := self.unproven.whole_moves():  # not before: meanwhile more keys may have changed than are kept
+                names = ", ".join(sorted(move.id for move in whole))
+                raise RetriableError(Reason.VERIFICATION_UNFINISHED, f"no complete verification pass over {names} yet")
             groups = list(grouped(self._remaining()))
             return self._last_check.differences(groups, deadline, check_cancelled) if groups else []
         finally:

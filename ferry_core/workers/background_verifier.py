@@ -109,7 +109,8 @@ class BackgroundVerifier:
 
     @property
     def _complete(self) -> bool:
-        return self._passed.is_set() and not self._verifier.unproven.whole_moves()
+        whole = self._verifier.unproven.whole_moves()
+        return not whole and self._passed.is_set()  # in this order: a pass clears the one, then begins with the other
 
     def rebuilt(self, move: TableMove) -> None:
         """The source's table was rebuilt or repaired: the whole table needs another pass."""

@@ -55,6 +55,10 @@ def soon() -> float:
     return time.monotonic() + 180
 
 
+def never() -> Session:
+    raise AssertionError("no server is needed")
+
+
 def texts(differences: list[Difference]) -> list[str]:
     return sorted(f"{each.kind} {each.key[0]}" for each in differences)
 
@@ -347,6 +351,21 @@ def test_over_the_memory_limit_the_table_needs_another_pass(both: TablePair, mov
     verifier.unproven.begin(move)
     full_pass(verifier)
     assert verifier.prove_all(soon(), check_cancelled) == []
+
+
+def test_there_is_no_verdict_if_more_keys_change_than_are_kept_while_it_waits() -> None:
+    move = move_of()
+    verifier = Verifier([move], lambda _: never(), never)
+    verifier.unproven.begin(move)
+    assert verifier._background_lock.acquire()
+
+    def meanwhile() -> None:
+        if not move.unproven.whole:
+            verifier.unproven.give_up(move)
+            verifier._background_lock.release()
+
+    with pytest.raises(RetriableError, match="VerificationUnfinished"):
+        verifier.prove_all(soon(), meanwhile)
 
 
 def test_what_a_cancelled_pass_has_found_stays_unproven(both: TablePair, move: TableMove) -> None:

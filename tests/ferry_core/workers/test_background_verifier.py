@@ -102,6 +102,19 @@ def test_a_constantly_changing_row_is_never_reported_as_different() -> None:
         rig.verification._look()
 
 
+def test_there_is_no_verdict_if_a_pass_begins_while_it_is_asked_for() -> None:
+    rig = VerifierRig(lambda: mark(1))
+    verification = rig.verification
+    verification._passed.set()
+
+    def begins() -> list[object]:
+        verification._passed.clear()
+        return []
+
+    rig.verifier.unproven = Mock(whole_moves=begins)
+    assert not verification.proven
+
+
 def test_there_is_no_verdict_while_a_pass_is_repeated() -> None:
     """The table's chunks are compared again, and are no longer counted as unproven."""
     rig = VerifierRig(lambda: mark(1))
