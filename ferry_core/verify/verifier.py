@@ -331,14 +331,15 @@ class Verifier:
 
         Call it when the stream has delivered everything that the source had committed by the end of that check.
         Comparing hashes of several checks is not enough: a row that flips between two values shows the same pair every
-        time. A row may be unproven under two keys, one from an event and one that a server rendered. The first decides:
-        its change may still be pending.
+        time. A row may be unproven under two keys: one from an event and one that a server rendered, or two that only
+        SQL considers equal ('a' and 'A'). That of the event which has the row's own key decides: it may be pending.
         """
         steady: list[Difference] = []
         for batch, differences in proof.found:
             if self.unproven.untouched(batch):
-                rendered = {key for key in batch.keys if isinstance(key, tuple)}
-                named = self.unproven.named(batch.move, rendered, by_events=True)
+                of_events = batch.only(key for key in batch.keys if not isinstance(key, tuple)).literals()
+                others = {difference.key for difference in differences}.difference(of_events)
+                named = self.unproven.named(batch.move, others, by_events=True)
                 steady += [difference for difference in differences if difference.key not in named]
         return steady
 

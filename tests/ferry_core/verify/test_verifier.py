@@ -178,6 +178,30 @@ def test_a_row_that_flips_between_two_values_is_not_a_difference(
     assert texts(verifier.steady(verifier.prove_some(nothing_pending))) == ["changed 2"]
 
 
+@pytest.mark.parametrize("kind", ["missing", "extra"])
+def test_a_row_found_by_an_equal_key_is_not_judged_while_the_change_of_its_own_key_is_pending(
+    both: TablePair, kind: str
+) -> None:
+    """Each of DELETE 'a' and INSERT 'A' names a row that SQL finds by the other's key."""
+    both.on_both("CREATE TABLE k (name VARCHAR(9) CHARACTER SET latin1 COLLATE latin1_swedish_ci PRIMARY KEY)")
+    (both.on_source if kind == "missing" else both.on_target)("INSERT INTO k VALUES ('A')")
+    move = move_of(both.table("k"))
+    verifier = Verifier([move], both.connect_source, both.connect_target)
+    verifier.unproven.begin(move)
+    verifier.unproven.add(move, [("'a'",)], None)
+    ((_, (difference,)),) = verifier.prove_some(nothing_pending).found
+    upper = difference.key[0].encode()
+    lower = upper.replace(b"41", b"61")
+    assert (difference.kind, lower != upper) == (kind, True)
+    verifier.unproven.begin(move)
+    verifier.changed(move, [lower], decode)
+    assert verifier.steady(verifier.prove_some(nothing_pending)) == [difference]
+    verifier.changed(move, [upper], decode)
+    assert verifier.steady(verifier.prove_some(lambda _, key: key == upper)) == []
+    assert verifier.steady(verifier.prove_some(nothing_pending)) == [difference]
+    verifier.close()
+
+
 def test_unproven_keys_are_proven_in_the_background(both: TablePair, move: TableMove, verifier: Verifier) -> None:
     full_pass(verifier)
     verifier.changed(move, [b"1", b"2", b"3", b"9"], decode)
