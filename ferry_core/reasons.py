@@ -239,6 +239,7 @@ class Reason(StrEnum):
     ROWS_SKIPPED = "RowsSkipped"
     ROW_TOO_LARGE = "RowTooLarge"
     ROWS_TOO_LARGE = "RowsTooLarge"
+    READ_TOO_SLOW = "ReadTooSlow"
     ROW_NOT_HASHED = "RowNotHashed"
     KEY_HAS_NULL = "KeyHasNull"
     KEY_NOT_UNIQUE = "KeyNotUnique"

@@ -7,12 +7,13 @@ What may run at the same time is decided by ``consistency``, not here.
 
 import logging
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from ferry_core.errors import DataError, TooLarge
+from ferry_core.errors import ConnectionLost, DataError, TooLarge
+from ferry_core.mysql.abandoned import end_abandoned, is_late
 from ferry_core.mysql.session import Purpose, Session
 from ferry_core.mysql.warned import UNLISTED, Warned
 from ferry_core.reasons import Reason
@@ -75,10 +76,21 @@ class _Written(NamedTuple):
 class RowCopier:
     """Bound to one source and one target session, and so to one thread."""
 
-    def __init__(self, source: Session, target: Session, fence: FencedTransaction, lock_clause: str = "") -> None:
-        """``lock_clause`` is empty or `` LOCK IN SHARE MODE``, as required for visibility on this source."""
+    def __init__(
+        self,
+        source: Session,
+        target: Session,
+        fence: FencedTransaction,
+        lock_clause: str = "",
+        after_read: Callable[[], Session] | None = None,
+    ) -> None:
+        """``lock_clause`` is empty or `` LOCK IN SHARE MODE``, as required for visibility on this source.
+
+        ``after_read`` gives the session to write in: the target has ended ``target`` if the source read for long.
+        """
         self._source = source
         self._target = target
+        self._after_read = after_read or (lambda: target)
         self._fence = fence
         self._lock = lock_clause
         packets = [session.number("SELECT @@max_allowed_packet") for session in (source, target)]
@@ -154,7 +166,8 @@ class RowCopier:
 
     def _read(self, statements: Statements, selector: Selector) -> _Batch:
         table, hashed = statements.table, statements.table in self._hashed
-        row = self._source.row(statements.source(selector, self._lock, hashed=hashed), 6)
+        with self._in_time(table):
+            row = self._source.row(statements.source(selector, self._lock, hashed=hashed), 6)
         if warnings := self._source.warnings():
             self._refuse_cut(table, selector, warnings)
         total, payload, changed, keys, big, hashes = row
@@ -178,6 +191,21 @@ class RowCopier:
             hashed=hashed,
         )
 
+    @contextmanager
+    def _in_time(self, table: Table) -> Iterator[None]:
+        """The same read would take as long again: ask for fewer rows."""
+        try:
+            yield
+        except ConnectionLost as error:
+            if not is_late(error):
+                raise
+            end_abandoned(self._source)
+            raise TooLarge(
+                Reason.READ_TOO_SLOW,
+                f"reading rows of {table.id} took too long: {error.message}; if it is a single row, see what the "
+                "source waits for (SHOW PROCESSLIST), or make the row filter simpler",
+            ) from error
+
     def _refuse_cut(self, table: Table, selector: Selector, warnings: Sequence[Warned]) -> None:
         if isinstance(selector, KeySet) and len(selector.keys) > 1 and any(one.code == UNLISTED for one in warnings):
             # MySQL warns about each literal of a deprecated character set (utf8mb3, ucs2) and lists 1024 warnings,
@@ -198,6 +226,7 @@ class RowCopier:
         if not missing and not batch.rows:
             return _Written(0, 0.0)
         deleted = 0
+        self._target = self._after_read()
         self._isolate(statements.table)
         with leniently(self._target, batch.hashed):
             with self._fence.transaction(self._target):
@@ -246,7 +275,8 @@ class RowCopier:
     def _copy_alone(self, statements: Statements, key: KeyLiterals, before: CopyResult, *, hashed: bool) -> CopyResult:
         table, selector = statements.table, KeySet((key,))
         started = time.monotonic()
-        rows = self._source.query(statements.raw_row(selector, self._lock, hashed=hashed))
+        with self._in_time(table):
+            rows = self._source.query(statements.raw_row(selector, self._lock, hashed=hashed))
         if warnings := self._source.warnings():
             self._refuse_cut(table, selector, warnings)
         if len(rows) > 1:

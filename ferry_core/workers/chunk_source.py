@@ -7,14 +7,16 @@ Used by the copy workers and by the coordinator, from any thread. The chunks of 
 import threading
 from collections.abc import Callable
 
+from ferry_core.errors import ConnectionLost
 from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.moves.move_set import MoveSet
+from ferry_core.mysql.abandoned import end_abandoned, is_late
 from ferry_core.mysql.session import Session
 from ferry_core.rows.bounds import midpoint, next_bound
 from ferry_core.rows.chunk_size import LARGEST, Pace
 from ferry_core.rows.chunks import Chunk, Frontier, TableChunks
 from ferry_core.rows.copier import CopyResult
-from ferry_core.tables.table import Table
+from ferry_core.tables.table import KeyLiterals, Table
 
 
 class ChunkSource:
@@ -58,7 +60,7 @@ class ChunkSource:
                 chunks.walk.busy = True
                 lo, rows = chunks.step
             try:
-                hi = next_bound(source(chunks.table), chunks.table, lo, rows)
+                hi = self._bound(source(chunks.table), chunks, lo, rows)
             except BaseException:
                 self._free(chunks)
                 raise
@@ -68,6 +70,16 @@ class ChunkSource:
                 if chunks is not move.chunks:  # the move has started over meanwhile
                     return None  # not waiting here, with a session
                 return move, chunks.further(rows, hi)
+
+    def _bound(self, session: Session, chunks: TableChunks, lo: KeyLiterals | None, rows: int) -> KeyLiterals | None:
+        try:
+            return next_bound(session, chunks.table, lo, rows)
+        except ConnectionLost as error:
+            if is_late(error):
+                end_abandoned(session)
+                with self._changed:
+                    chunks.troubled()  # the next one looks for a bound after fewer rows
+            raise
 
     def finished(self, move: TableMove, chunk: Chunk, result: CopyResult) -> None:
         """The chunk's rows are committed on the target."""

@@ -347,6 +347,8 @@ class Engine:
             return self._step.copy(pair, chunk.table, chunk.selector, lambda: self._retry_chunk(chunk))
         except TooLarge as error:
             self._events.error(error)
+            if chunk.single and error.reason is Reason.READ_TOO_SLOW:  # it cannot be divided
+                raise
             self._step.retrying(pair, lambda: self.chunks.split(chunk, pair.source(chunk.table)))
             return None
         finally:

@@ -69,8 +69,12 @@ class CopySessions(SessionPair):
             return self._whole
         if source not in self._copiers:
             self._copiers = {session: copier for session, copier in self._copiers.items() if not session.closed}
-            self._copiers[source] = RowCopier(source, self.target, self._fence, self._lock_clause)
+            self._copiers[source] = RowCopier(source, self.target, self._fence, self._lock_clause, self._refreshed)
         return self._copiers[source]
+
+    def _refreshed(self) -> Session:
+        self.refresh()
+        return self.target
 
     def refresh(self) -> None:
         """Close a session on the target that has been idle for long. Call it before a step uses it."""
