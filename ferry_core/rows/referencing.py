@@ -4,17 +4,23 @@ The key literals are as in ``bounds``. Used by ``workers.related_rows`` and ``wo
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby, islice
 
-from ferry_core.errors import ServerRole
+from ferry_core.errors import ConnectionLost, ServerRole
+from ferry_core.mysql.abandoned import end_abandoned, is_late
 from ferry_core.mysql.literals import identifier, string
 from ferry_core.mysql.session import Session
-from ferry_core.rows.bounds import refuse_warnings
+from ferry_core.rows.bounds import next_bound, refuse_warnings
+from ferry_core.rows.target_keys import known_key_index
 from ferry_core.schema.cascades import Cascade
 from ferry_core.tables.codecs import codec
 from ferry_core.tables.nullable import rendered
 from ferry_core.tables.predicates import after, order_by, where
-from ferry_core.tables.table import Key, KeyLiterals, KeySet, Table, TableName
+from ferry_core.tables.table import Key, KeyLiterals, KeyRange, KeySet, Table, TableName
+
+WALKED_ROWS = 20_000
+"""Of the child, in one statement."""
 
 
 def index_hint(session: Session, cascade: Cascade, role: ServerRole) -> str:
@@ -64,21 +70,49 @@ def referencing_keys(
     )
 
 
-def orphan_keys(target: Session, cascade: Cascade, behind: KeyLiterals | None, limit: int) -> list[KeyLiterals]:
-    """Keys of the target's rows of the child that reference a row which the target does not have."""
+class OrphanWalk:
+    """Looks for rows of the child that reference a row which the target does not have, on the target.
+
+    One statement over all rows might never end in time: each step looks at so many rows of the child.
+    """
+
+    def __init__(self, cascade: Cascade, behind: KeyLiterals | None = None) -> None:
+        self._cascade = cascade
+        self._behind = behind
+        self.rows = WALKED_ROWS
+        self.ended = False
+
+    def step(self, target: Session) -> list[KeyLiterals]:
+        """Keys of such rows among the next ones. If the answer is late, the next step looks at fewer."""
+        child = self._cascade.child
+        index = known_key_index(target, child)
+        walked = replace(child, source=child.target, key=replace(child.key, index_name=index), filter_index="")
+        try:
+            hi = next_bound(target, walked, self._behind, self.rows)
+            keys = _orphan_keys(target, self._cascade, KeyRange(self._behind, hi), index)
+        except ConnectionLost as error:
+            if is_late(error):
+                end_abandoned(target)
+                self.rows = max(1, self.rows // 2)
+            raise
+        self._behind, self.ended = hi, hi is None
+        return keys
+
+
+def _orphan_keys(target: Session, cascade: Cascade, among: KeyRange, index: str) -> list[KeyLiterals]:
     child = cascade.child
     alias = identifier("ferry parent")
     own = [f"{child.target.sql}.{identifier(column.name)}" for column in cascade.referencing]
     theirs = [f"{alias}.{identifier(column.name)}" for column in cascade.referenced]
     equal = " AND ".join(f"{one} = {other}" for one, other in zip(theirs, own, strict=True))
     present = " AND ".join(f"{one} IS NOT NULL" for one in own)
-    more = f" AND {after(child.key, behind)}" if behind is not None else ""
     parent = f"SELECT 1 FROM {cascade.parent.target.sql} AS {alias} WHERE {equal}"
+    hint = f" FORCE INDEX ({identifier(index)})" if index else ""
     return _keys(
         target,
         child,
-        f"FROM {child.target.sql} WHERE {present}{more} AND NOT EXISTS ({parent})"
-        f" ORDER BY {order_by(child.key)} LIMIT {limit}",
+        f"FROM {child.target.sql}{hint} WHERE {where(child.key, among)} AND {present} AND NOT EXISTS ({parent})"
+        f" ORDER BY {order_by(child.key)}",
     )
 
 

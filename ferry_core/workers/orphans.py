@@ -15,14 +15,12 @@ from ferry_core.moves.move import TableMove
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.mysql.session import Session
 from ferry_core.retries import Retries
-from ferry_core.rows.referencing import orphan_keys
+from ferry_core.rows.referencing import OrphanWalk
 from ferry_core.schema.cascades import Cascade
 from ferry_core.tables.table import KeyLiterals
 from ferry_core.workers.patience import RETRY_SECONDS
 
 log = logging.getLogger(__name__)
-
-PAGE_KEYS = 20_000
 
 
 def suspect_orphans(
@@ -45,22 +43,29 @@ class _Orphans:
         self._child = child
         self._connect = connect
         self._cancelled = cancelled
-        self._behind: KeyLiterals | None = None
+        self._walk = OrphanWalk(cascade)
+        self._session: Session | None = None
         self._retrying = Retries(RETRY_SECONDS, cancelled)
 
     def suspect(self, buffer: ChangeBuffer) -> None:
         with self._child.gate.flush(self._cancelled.is_set):
             pass  # no chunk or batch that has read before this moment is still to be written
         found = 0
-        while keys := self._retrying(self._page):
-            buffer.suspect(self._child, keys)
-            found += len(keys)
-            self._behind = keys[-1]
+        try:
+            while not (self._walk.ended or self._cancelled.is_set()):
+                if keys := self._retrying(self._step, lambda _: self._close()):
+                    buffer.suspect(self._child, keys)
+                    found += len(keys)
+        finally:
+            self._close()
         if found:
             log.info("%s: %d rows without a parent on the target are read again", self._child.id, found)
 
-    def _page(self) -> list[KeyLiterals]:
-        if self._cancelled.is_set():
-            return []
-        with self._connect() as target:
-            return orphan_keys(target, self._cascade, self._behind, PAGE_KEYS)
+    def _step(self) -> list[KeyLiterals]:
+        self._session = self._session or self._connect()
+        return self._walk.step(self._session)
+
+    def _close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        self._session = None

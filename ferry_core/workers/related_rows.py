@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ferry_core.errors import DataError, ServerRole
 from ferry_core.mysql.faults import index_is_gone
-from ferry_core.rows.referencing import index_hint, orphan_keys, referencing_keys
+from ferry_core.rows.referencing import OrphanWalk, index_hint, referencing_keys
 from ferry_core.schema.cascades import ABSENT, Cascade
 from ferry_core.tables.table import KeyLiterals
 from ferry_core.workers.sessions import CopySessions
@@ -31,12 +31,12 @@ class RelatedRows:
     ) -> list[KeyLiterals]:
         """See ``changes.derived_keys.Find``."""
         pair = self._pair()
+        if ABSENT in values:
+            return self._orphans(pair, cascade, behind, limit)
         known = cascade, role
 
         def find() -> list[KeyLiterals]:
             pair.refresh()
-            if ABSENT in values:
-                return orphan_keys(pair.target, cascade, behind, limit)
             on_source = role is ServerRole.SOURCE
             session = pair.source() if on_source else pair.target
             hint = self._hints.get(known) or index_hint(session, cascade, role)
@@ -53,3 +53,16 @@ class RelatedRows:
                 raise
             del self._hints[known]  # another index has taken its place: servers drop it then without being asked to
             return self._step.retrying(pair, find)
+
+    def _orphans(
+        self, pair: CopySessions, cascade: Cascade, behind: KeyLiterals | None, limit: int
+    ) -> list[KeyLiterals]:
+        walk, found = OrphanWalk(cascade, behind), list[KeyLiterals]()
+
+        def step() -> list[KeyLiterals]:
+            pair.refresh()
+            return walk.step(pair.target)
+
+        while not walk.ended and len(found) < limit:
+            found += self._step.retrying(pair, step)
+        return found[:limit]
