@@ -57,7 +57,9 @@ def measure(family: Family, rows: int, repeat: int, say: Callable[[str], None]) 
     taken: dict[bool, list[float]] = {False: [], True: []}
     with servers(family, innodb_buffer_pool_size="1G") as pair, tempfile.TemporaryDirectory() as name:
         source = pair.source
-        endpoint = Endpoint(ServerRole.SOURCE, source.host, source.port, source.user, source.password)
+        endpoint = Endpoint(
+            ServerRole.SOURCE, source.host, source.port, source.user, source.password, trusts_public_key=True
+        )
         with Session(endpoint, Purpose.CONTROL) as session:
             dataset.fill(session, rows)
             added = ", ".join(f"ADD KEY {index}" for index in MORE_INDEXES)

@@ -76,7 +76,9 @@ def servers() -> Iterator[tuple[Instance, Instance]]:
 
 def control(server: Instance, role: ServerRole) -> Session:
     """A session for the bench's own statements."""
-    return Session(Endpoint(role, server.host, server.port, server.user, server.password), Purpose.CONTROL)
+    return Session(
+        Endpoint(role, server.host, server.port, server.user, server.password, trusts_public_key=True), Purpose.CONTROL
+    )
 
 
 def wipe(target: Instance) -> None:

@@ -93,7 +93,14 @@ class CutoverInProcess:
         make_table(pair, schema, "id INT PRIMARY KEY, v INT", "(1, 1)", "(2, 2)")
         pair.source.execute(f"CREATE TABLE `{schema}`.clock (id INT PRIMARY KEY)")
         self.proxy = Proxy(pair.target.host, pair.target.port)
-        target = Endpoint(ServerRole.TARGET, self.proxy.host, self.proxy.port, pair.target.user, pair.target.password)
+        target = Endpoint(
+            ServerRole.TARGET,
+            self.proxy.host,
+            self.proxy.port,
+            pair.target.user,
+            pair.target.password,
+            trusts_public_key=True,
+        )
         self.run = EngineInProcess(pair, schema, target=lambda: target, exclude=[f"{schema}.clock"])
         with self.run.connections.source_control() as source:
             self.replicated = replicated(source)
@@ -265,7 +272,7 @@ def ident(link: Link) -> int:
 
 
 def through(proxy: Proxy, server: Server) -> Endpoint:
-    return Endpoint(ServerRole.SOURCE, proxy.host, proxy.port, server.user, server.password)
+    return Endpoint(ServerRole.SOURCE, proxy.host, proxy.port, server.user, server.password, trusts_public_key=True)
 
 
 def waiting(server: Server) -> list[int]:

@@ -39,7 +39,7 @@ def proxy(pair: Pair) -> Iterator[Proxy]:
 def run_through(proxy: Proxy, pair: Pair, schema: str, state: StartState | None = None) -> EngineInProcess:
     """Threads that set ``THROUGH_PROXY.on`` reach the target through the proxy, all others directly."""
     direct = pair.target.endpoint("target")
-    proxied = Endpoint(direct.role, proxy.host, proxy.port, direct.user, direct.password)
+    proxied = Endpoint(direct.role, proxy.host, proxy.port, direct.user, direct.password, trusts_public_key=True)
     return EngineInProcess(
         pair,
         schema,

@@ -78,7 +78,7 @@ def test_without_the_privilege_the_list_says_so(pair: Pair, schema: str) -> None
     user = f"p{schema[-6:]}"
     hosts = ("localhost", "%")
     pair.source.execute(*(f"CREATE USER `{user}`@'{host}' IDENTIFIED BY 'pw'" for host in hosts))
-    endpoint = Endpoint(ServerRole.SOURCE, pair.source.host, pair.source.port, user, "pw")
+    endpoint = Endpoint(ServerRole.SOURCE, pair.source.host, pair.source.port, user, "pw", trusts_public_key=True)
     try:
         with Session(endpoint, Purpose.CONTROL) as session:
             (line,) = blockers(session)

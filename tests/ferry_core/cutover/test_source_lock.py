@@ -225,7 +225,7 @@ def test_an_unreachable_source_is_reported_as_possibly_locked(lock: ReadOnlyLock
 def test_a_missing_privilege_is_named(server: Server, schema: str, writer: Callable[[], Link]) -> None:
     writer()
     endpoint = server.endpoint()
-    account = Endpoint(ServerRole.SOURCE, endpoint.host, endpoint.port, f"w{schema[-6:]}", "pw")
+    account = Endpoint(ServerRole.SOURCE, endpoint.host, endpoint.port, f"w{schema[-6:]}", "pw", trusts_public_key=True)
     poor = ReadOnlyLock(lambda: account, server.flavor, "uid-1")
     with pytest.raises(ConfigError) as caught:
         stop_writes(poor)
@@ -308,7 +308,7 @@ def test_a_lock_by_an_account_with_an_at_sign_is_recognised(server: Server, sche
     user = f"ferry@{schema[-6:]}"
     server.execute(f"CREATE USER `{user}`@'%' IDENTIFIED BY 'pw'", f"GRANT ALL ON *.* TO `{user}`@'%'")
     endpoint = server.endpoint()
-    account = Endpoint(ServerRole.SOURCE, endpoint.host, endpoint.port, user, "pw")
+    account = Endpoint(ServerRole.SOURCE, endpoint.host, endpoint.port, user, "pw", trusts_public_key=True)
     died = ReadOnlyLock(lambda: account, server.flavor, "uid-1")
     died.begin(60)
     intent = died.intent(60)
