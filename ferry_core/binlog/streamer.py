@@ -37,7 +37,7 @@ from ferry_core.binlog.source_errors import (
     purged,
 )
 from ferry_core.binlog.status import StreamStatus
-from ferry_core.binlog.transactions import Transactions
+from ferry_core.binlog.transactions import LetsGo, Transactions
 from ferry_core.errors import LoginRefused, RetriableError, ServerRestarted
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.file_position import FilePosition
@@ -88,17 +88,19 @@ class BinlogStreamer(Generic[M]):
         start: StreamMark,
         altered: Callable[[Altered[M], Callable[[BinlogEnd], bool], Callable[[], bool]], str] | None = None,
         logged: Judge | None = None,
+        lets_go: LetsGo[M] | None = None,
     ) -> None:
         """``start.last_read`` is the furthest place that any run of this Ferry has read, usually beyond ``start``.
 
         ``altered`` compares a table after DDL. Its arguments are ``reached`` and a function that tells whether to stop;
-        see ``Transactions``. ``logged`` judges statements that were logged in place of rows.
+        see ``Transactions``. ``logged`` judges statements that were logged in place of rows. ``lets_go`` as there.
         """
         self._upstream = upstream
         self._endpoint = upstream.login()
         self._tables = tables
         self._sink = sink
         self._altered = altered
+        self._lets_go = lets_go
         self._elsewhere = Elsewhere(logged, self.reached)
         self._counters = Counters(start)
         self.late = LateRows[M]()
@@ -281,6 +283,7 @@ class BinlogStreamer(Generic[M]):
             altered=self._compared if self._altered is not None else None,
             elsewhere=self._elsewhere,
             late=self.late,
+            lets_go=self._lets_go,
         )
         try:
             transactions.follow(dump.frames)

@@ -6,7 +6,7 @@ its thread, so that an interrupted transaction begins again. The only I/O is rea
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Generic, Protocol
 
@@ -22,11 +22,12 @@ from ferry_core.binlog.last_read import LastRead, further
 from ferry_core.binlog.late_rows import LateRows
 from ferry_core.binlog.selected import Selected, Tracked
 from ferry_core.binlog.sink import Altered, ChangeSink, Place, StreamMark
+from ferry_core.errors import DataError
 from ferry_core.mysql.file_position import DUMPABLE, FilePosition
 from ferry_core.mysql.gtid import GtidSet, MariaDbGtids, Position
 from ferry_core.schema.alterations import Alteration
 from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind
-from ferry_core.tables.table import ALL_ROWS_RAW
+from ferry_core.tables.table import ALL_ROWS_RAW, TableName
 
 _ROWS = frozenset(
     {
@@ -42,6 +43,12 @@ _PERHAPS_DDL = frozenset(
 )
 """MySQL's CREATE TABLE ... SELECT begins a transaction."""
 _DUMMY = re.compile(r"# Dummy event replacing event type \d+ *")  # MariaDB sends it in place of an unreadable event
+
+
+LetsGo = Callable[[Sequence[M], DataError], bool]
+"""Whether the stream may go on without these tables, whose statement is the error's reason. It no longer follows them
+then, from this statement on.
+"""
 
 
 class EventSource(Protocol):
@@ -64,11 +71,13 @@ class Transactions(Generic[M]):
         altered: Callable[[Altered[M]], str] | None = None,
         elsewhere: Elsewhere | None = None,
         late: LateRows[M] | None = None,
+        lets_go: LetsGo[M] | None = None,
     ) -> None:
         """``altered`` compares a table with its earlier definition after DDL and returns the difference in words."""
         self._altered = altered
         self._elsewhere = elsewhere
         self._late = late or LateRows[M]()
+        self._lets_go = lets_go
         self._selected = Selected(tables, counters.processed, folds=folds)
         self._sink = sink
         self._counters = counters
@@ -335,13 +344,22 @@ class Transactions(Generic[M]):
                     break
             else:
                 return NOTHING
-        raise unresumable.statement(statement.text, effect.kind, effect.tables, different)
+        error = unresumable.statement(statement.text, effect.kind, effect.tables, different)
+        self._leave(error, effect.tables)
+        return NOTHING
+
+    def _leave(self, error: DataError, tables: Collection[TableName]) -> None:
+        """Go on without these tables if they are copied again meanwhile; otherwise raise."""
+        left = [self._selected.named(name) for name in sorted(tables)]
+        if self._group is None or self._lets_go is None or not self._lets_go(left, error):
+            raise error
 
     def _removed(self, group: Group, effect: StatementEffect, statement: events.Statement) -> None:
         """Rows are gone without events. A table that is copied whole is read again, so it needs none."""
         changed = [self._selected.named(name) for name in sorted(effect.tables)]
         if not all(one.table.whole for one in changed):
-            raise unresumable.removal(statement.text, effect.tables)
+            self._leave(unresumable.removal(statement.text, effect.tables), effect.tables)
+            return
         self._begin(group)
         self._counters.in_sink = True
         for one in changed:

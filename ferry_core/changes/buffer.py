@@ -298,6 +298,8 @@ class ChangeBuffer:
         *,
         of_event: bool = True,
     ) -> None:
+        if move.let_go:
+            return  # all its rows are read again
         bytes_before = move.pending.bytes
         move.pending.add(keys, decode, before, xids)
         self._recount(move, bytes_before)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
 
 from ferry_core.changes.buffer import ChangeBuffer
-from ferry_core.moves.move import MoveState, TableMove
+from ferry_core.moves.move import TableMove
 from ferry_core.rows.copier import CopyResult
 from ferry_core.tables.whole import estimated_seconds, no_longer_whole
 
@@ -62,7 +62,7 @@ class WholeTables:
 
     def due(self, waiting: Iterable[TableMove]) -> list[TableMove]:
         """The tables to copy now, together; a slow one alone. Not before their first copy, which expects no rows."""
-        changed = [move for move in waiting if move.table.whole and move.state is not MoveState.COPYING]
+        changed = [move for move in waiting if move.table.whole and move.copied]
         if self._attempt.when is _When.AT_ONCE:
             return changed
         if self._attempt.when is _When.NOT_NOW:

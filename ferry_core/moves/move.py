@@ -3,6 +3,7 @@
 Made by ``MoveSet``, used by all packages above this one. Each part has one owner, whose lock guards it:
 
     table, ours, state, started, definition, above       the coordinator
+    let_go                                               the lock of ``MoveSet``
     deferred, held                                       the thread that adds its indexes (``workers.index_builds``)
     counts_from, shape                                   the streamer, between two transactions
     pending                                              the change buffer's lock
@@ -46,7 +47,7 @@ class MoveState(StrEnum):
 
 
 class TableMove:
-    """Compared by identity. ``table`` is replaced only by ``workers.starting``, which no run uses yet."""
+    """Compared by identity. A table that is copied again gets another move (``workers.starting``)."""
 
     def __init__(self, table: Table, chunks: TableChunks, counts_from: "StreamMark | None" = None) -> None:
         """``counts_from`` None: from where the run's stream begins."""
@@ -56,6 +57,8 @@ class TableMove:
         self.state = MoveState.FOLLOWING if chunks.done else MoveState.COPYING
         self.started = False
         """Whether there is a durable record of its start (R2)."""
+        self.let_go = False
+        """Whether the stream has stopped to follow it for good, because its table must be copied again."""
         self.definition = ""
         """Digest of the relevant parts of the source's definition when it started.
 

@@ -1,17 +1,21 @@
 """MoveSet: the tables of a run. One can join, start over, or be handed on while all threads continue.
 
 Read by every thread, changed by the coordinator. The streamer checks ``version`` between two transactions: which tables
-it follows, and from where, is decided in its thread alone.
+it follows, and from where, is decided in its thread alone. At a statement after which a table must be copied again it
+lets go of that table by itself, before it says that it has processed the statement: so a checkpoint from behind the
+statement never counts the table's rows.
 """
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ferry_core.binlog.sink import StreamMark
+from ferry_core.errors import DataError
 from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.rows.chunk_size import ChunkTarget, Pace
 from ferry_core.rows.chunks import StoredFrontier, TableChunks
 from ferry_core.schema.cascades import Cascade
+from ferry_core.schema.definition import cascading_parents, follows_parents
 from ferry_core.tables.table import Table
 
 
@@ -25,6 +29,10 @@ class MoveSet:
         self._moves: tuple[TableMove, ...] = ()  # replaced, never modified: iterating needs no lock
         self._followed: frozenset[TableMove] = frozenset()
         self._beginning: dict[TableMove, StreamMark | None] = {}
+        self._let_go: list[DataError] = []
+        self._lets_go = False
+        self.times_let_go = 0
+        """How often the streamer has let go of tables."""
         self._version = 0
         self._seen = 0
         self.cascades: Sequence[Cascade] = ()
@@ -78,16 +86,40 @@ class MoveSet:
             self._moves = (*self._moves, move)
         return move
 
+    def replace(self, move: TableMove, table: Table) -> TableMove:
+        """A waiting move with the definition ``table`` in the place of one that nothing is left of."""
+        new = TableMove(table, self.chunks(table))
+        new.state = MoveState.WAITING
+        with self._changed:
+            self._moves = tuple(new if other is move else other for other in self._moves)
+        return new
+
     def hand_on(self, move: TableMove) -> None:
         """Remove a move that is no longer followed, because another process continues with it."""
         with self._changed:
             self._moves = tuple(other for other in self._moves if other is not move)
 
     def unfollow(self, move: TableMove) -> int:
-        """Stop counting the move's events. Returns the version to wait for (``wait_seen``)."""
+        """Stop counting the move's events, for good. Returns the version to wait for (``wait_seen``)."""
         with self._changed:
-            self._followed -= {move}
-            return self._bump()
+            self._drop([move])
+            return self._version
+
+    def allow_letting_go(self, allowed: bool) -> None:
+        """Whether the streamer may let go of tables. Otherwise it ends at a statement that changes one."""
+        with self._changed:
+            self._lets_go = allowed
+
+    @property
+    def news(self) -> DataError | None:
+        """Why the streamer has let go of tables, unless that was taken."""
+        with self._changed:
+            return self._let_go[0] if self._let_go else None
+
+    def take_news(self) -> None:
+        """What the streamer has let go of so far is being copied again."""
+        with self._changed:
+            self._let_go.clear()
 
     def wait_seen(self, version: int, seconds: float) -> bool:
         """Wait until the streamer uses this version; False if it does not within that time."""
@@ -108,6 +140,21 @@ class MoveSet:
             if mark is not None:
                 del self._beginning[move]
             return mark
+
+    def involved(self, tables: Iterable[Table]) -> bool:
+        """Whether changes of one of these tables may change rows of another one, or the other way round, by a foreign
+        key.
+        """
+        chosen = list(tables)
+        parents = cascading_parents([*(move.table for move in self._moves), *chosen])
+        return any(table.source in parents or follows_parents(table) for table in chosen)
+
+    def _drop(self, moves: Sequence[TableMove]) -> None:
+        for move in moves:
+            move.let_go = True
+            self._beginning.pop(move, None)
+        self._followed -= set(moves)
+        self._version += 1
 
     def _bump(self) -> int:
         self._version += 1
@@ -131,3 +178,19 @@ class MoveSet:
             self._seen = self._version
             self._changed.notify_all()
             return [move for move in self._moves if move in self._followed]
+
+    def let_go(self, moves: Sequence[TableMove], error: DataError) -> bool:
+        """Stop following these moves, because of ``error``; the stream goes on. False: the error has to end it."""
+        with self._changed:
+            if not self._lets_go or self.involved([move.table for move in moves]):
+                return False
+            self._drop(moves)
+            self._let_go.append(error)
+            self.times_let_go += 1
+            self._changed.notify_all()
+            return True
+
+    def wait_let_go(self, since: int, seconds: float) -> bool:
+        """Wait until ``times_let_go`` is no longer ``since``; False if that takes longer. Any thread may call it."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.times_let_go != since, seconds)

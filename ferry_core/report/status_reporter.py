@@ -135,6 +135,12 @@ class StatusReporter(CutoverReporter):
         self.message(f"{how}: {error.message}")
         log.warning("%s: %s", how, error)
 
+    def tables_start(self, error: FerryError) -> None:
+        """Tables start over, or join, while all others go on."""
+        self._set_conditions(NOTHING_COPIED)
+        self.message(f"copying these tables while all others go on: {error.message}")
+        log.warning("the run goes on while these tables are copied: %s", error)
+
     def set_new_tables(self, tables: Sequence[TableName]) -> None:
         """Set the tables that match the patterns now and did not exist when the copy began."""
         news = set(tables).difference(self._new_tables)

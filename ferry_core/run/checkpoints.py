@@ -147,7 +147,10 @@ class Checkpoints:
         self.state.position = str(mark.position)
         last_read = self._buffer.processed.last_read  # read last: rows on the target may come from events up to there
         self.state.last_read = str(last_read) if last_read is not None else None
+        # After the position: it is behind a statement at which the stream let go of a table only if that shows here.
         self.state.tables = {move.id: self._state_of(move, mark) for move in self._moves}
+        if any(move.let_go for move in self._moves):
+            self.state.foreign_keys_added = False
         self.state.indexes_deferred = [move.id for move in self._moves if move.deferred]
         self.state.primary = self._primary()
         self.state.json_changed = self._report.json_changed  # counted before a chunk counts as done, so never too low
@@ -164,7 +167,7 @@ class Checkpoints:
     def _state_of(self, move: TableMove, mark: StreamMark) -> TableState:
         known = self.state.tables.get(move.id)
         joins = known is not None and known.joins
-        if move.id in self._copied_again:
+        if move.id in self._copied_again or move.let_go:
             return TableState(rebuilt=move.unproven.rebuilt, restarted=move.unproven.restarted, joins=joins)
         key = "" if move.id in self._without_key else stored(move.table)
         now = _stored(move, self._progress(move), mark, key)

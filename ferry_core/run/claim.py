@@ -10,7 +10,8 @@ Two Ferries that start at once may both have passed preflight with the same tabl
 after another, and each reads the other Ferries' leases again. A cleanup that drops tables waits for its turn too.
 """
 
-from collections.abc import Collection, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from ferry_core.api.report import Phase, Stage
@@ -22,7 +23,9 @@ from ferry_core.consistency.epochs import Epochs
 from ferry_core.consistency.fence import COMPLETED, Fence, Lease
 from ferry_core.consistency.holder import record_holder
 from ferry_core.consistency.own_tables import CLAIMED
+from ferry_core.consistency.table_start import empty_tables
 from ferry_core.errors import ConfigError, Fenced, LockConflict, RetriableError
+from ferry_core.moves.move import TableMove
 from ferry_core.mysql.advisory_lock import AdvisoryLock
 from ferry_core.mysql.listings import holds_rows
 from ferry_core.mysql.session import Session
@@ -32,9 +35,14 @@ from ferry_core.preflight.target import claims_in_the_way, not_empty
 from ferry_core.reasons import Reason
 from ferry_core.run.setup import RunContext
 from ferry_core.tables.table import TableName
+from ferry_core.text import counted
+
+log = logging.getLogger(__name__)
 
 _CLAIMING = AdvisoryLock("ferry-claim")
 CLAIMING_SECONDS = 60
+EMPTIED_AT_ONCE = 50
+"""Number of tables after which the lease records that they are emptied."""
 OPEN_SECONDS = 5
 """How long to wait for a transaction that writes to a table which looks empty: it may be rolled back."""
 
@@ -69,6 +77,14 @@ def take_fence(context: RunContext, first: RunState, ours: Epochs | None = None)
             forget_marks(session, context.uid)
         record_holder(session, context.uid, fence.epoch, context.store.describe())
     return fence
+
+
+def claim_again(context: RunContext, fence: Fence) -> None:
+    """While the run goes on: also claim the tables that have joined, and look into those to be copied again."""
+    with context.connections.lease() as waiting, claims_kept_out(waiting), fence.exclusively() as (session, lease):
+        _refuse_claimed(context, session)
+        claimed = {*lease.tables, *(str(table.target) for table in context.tables)}
+        fence.update(session, tables=claimed, unwritten=_unwritten(context, lease, session))
 
 
 @contextmanager
@@ -122,6 +138,24 @@ def writes_begin(fence: Fence, tables: Collection[TableName]) -> None:
             refuse_rows(session, begin.values())
             phase = Stage.COPYING.value if lease.phase == CLAIMED else None
             fence.update(session, phase=phase, tables=lease.tables, unwritten=lease.unwritten - begin.keys())
+
+
+def empty_unrecorded(
+    fence: Fence, session: Session, moves: Sequence[TableMove], wait_while_paused: Callable[[], object]
+) -> None:
+    """Delete what a forgotten run left in tables without a record of their start.
+
+    Raises TargetNotEmpty for rows where no run can have left any.
+    """
+    unwritten = fence.read().unwritten
+    refuse_rows(session, [move.table.target for move in moves if str(move.table.target) in unwritten])
+    perhaps_ours = [move for move in moves if str(move.table.target) not in unwritten]
+    for at in range(0, len(perhaps_ours), EMPTIED_AT_ONCE):
+        some = perhaps_ours[at : at + EMPTIED_AT_ONCE]
+        deleted = empty_tables(fence, session, some, wait_while_paused)
+        note_emptied(fence, [move.table.target for move in some])
+        gone, of = counted(deleted, "row"), counted(len(some), "table")
+        log.info("deleted %s of an earlier, forgotten run from %s", gone, of)
 
 
 def note_emptied(fence: Fence, tables: Collection[TableName]) -> None:

@@ -8,14 +8,12 @@ error of a thread that failed, apply the desired state, save a checkpoint when o
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ferry_core.api.report import Stage
 from ferry_core.cutover.gates import MissingGate
 from ferry_core.cutover.outcome import AttemptOutcome
-from ferry_core.errors import AmbiguousError, DataError, ExitCode, FerryError, KeyUnusable, RetriableError, Terminated
+from ferry_core.errors import AmbiguousError, DataError, ExitCode, FerryError, RetriableError, Terminated
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
 from ferry_core.reasons import Reason
@@ -28,9 +26,7 @@ from ferry_core.run.phases import Exit, exit_by, follow
 from ferry_core.run.readiness import missing_gates
 from ferry_core.run.restart_policy import RestartPolicy
 from ferry_core.run.started import Started, Startup
-
-if TYPE_CHECKING:
-    from ferry_core.run.late_writes import WatchedEnd
+from ferry_core.run.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -294,52 +290,28 @@ class Coordinator:
         run.operations.look_for_new_tables(cut_over=True)
 
     def watch(self) -> Exit:
-        """After the cutover: report writes that the source still accepts."""
-        run, watch_for = self._run, float(self._intent.now.directive.cutover.watch_for)
-        run.operations.keep_lock(watch_for)
-        log.info("watching the source for late writes for %g s", watch_for)
-        until = time.monotonic() + watch_for
-        end: WatchedEnd | None = None
-        while True:
-            passed = watch_for == 0 or (end is not None and end.passed())  # asked before the changes are counted
-            written = run.operations.late_changes(run.handed_over)
-            if written:  # checked first: an event right after the record may have ended a flush, and the engine with it
-                self._reporter.source_written(written, run.operations.late_rows)
-            try:
-                run.operations.check()
-            except DataError as error:
-                self._reporter.source_changed(error)
-                run.checkpoints.state.watched = True
-                break
-            except KeyUnusable:
-                self._reporter.source_written(max(written, 1), run.operations.late_rows)
-                break
-            except FerryError as error:
-                self._reporter.not_watched(f"the source can no longer be watched for late writes: {error}")
-                break
-            self._reporter.tick()
-            self._look_at_lock()
-            if passed:
-                log.info("watched the source: %d changes since the cutover", max(0, written))
-                run.checkpoints.state.watched = True
-                break
-            if end is not None and (end.given_up or self._intent.now.stopping):
-                self._reporter.not_watched(end.unseen)
-                break
-            if end is None and (time.monotonic() >= until or self._intent.now.stopping):
-                log.info("the watch ends once the stream has read what is in the source's binlog now")
-                self._reporter.writers_waited(run.operations.stop_keeping_lock)
-                end = run.operations.watched_end()
-            self._nap()
-        if not self._reporter.writers_waited(run.operations.stop_keeping_lock):
-            run.checkpoints.state.watched = False
-        with suppress(FerryError):  # otherwise the next start says that nobody has watched it
-            run.checkpoints.save()
-        return Exit.SOURCE_WRITTEN if self._reporter.written_after else Exit.SOURCE_QUIET
+        return Watch(self._run, self._reporter, self._intent, self._nap).follow()
 
-    def _look_at_lock(self) -> None:
-        if self._run.operations.lock_lost:
-            self._reporter.writers_waited(self._run.operations.stop_keeping_lock)
+    def start_alone(self, error: DataError) -> bool:
+        run = self._started
+        while run is not None and run.under_way and not self._intent.now.stopping:
+            if not self._allows_copy(error):
+                return False
+            self.enter(Stage.COPYING)
+            self._reporter.tables_start(error)
+            run.caught_up.reset()
+            try:
+                return run.operations.start_alone(error, run.checkpoints, self.tick)
+            except DataError as again:
+                if again is error or not (again.changed or again.appeared):
+                    raise
+                error = again
+        return False
+
+    def _allows_copy(self, error: DataError) -> bool:
+        changed = to_copy_again(error, self._startup, self._started)
+        self._restarts.copied(self._run.checkpoints.state)
+        return bool(changed) and self._restarts.allow(error, under_way=True, let_in=True, changed=changed)
 
     # -- gates ------------------------------------------------------------------------------------------------------
 

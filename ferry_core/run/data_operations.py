@@ -12,20 +12,21 @@ from ferry_core.binlog.ending import end_of_binlog
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.changes.whole_tables import too_slow
 from ferry_core.checkpoint.state import ObjectsState
-from ferry_core.consistency.table_start import empty_tables, make_readable
+from ferry_core.consistency.table_start import make_readable
 from ferry_core.cutover.attempt import STREAMED, VERIFIED, CutoverAttempt
 from ferry_core.cutover.outcome import AttemptOutcome
 from ferry_core.cutover.unlocking import LeaseCorrector
 from ferry_core.cutover.window import refuse_outside
-from ferry_core.errors import ConnectionLost, FerryError, Interrupted, LockConflict, RetriableError
+from ferry_core.errors import ConnectionLost, DataError, FerryError, Interrupted, LockConflict, RetriableError
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptTimings
-from ferry_core.run.claim import note_emptied, refuse_rows, writes_begin
+from ferry_core.run.claim import empty_unrecorded, writes_begin
 from ferry_core.run.copy_again import with_children
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
 from ferry_core.run.early_counters import raise_early
+from ferry_core.run.in_place import InPlace
 from ferry_core.run.last_checks import LastChecks
 from ferry_core.run.late_objects import LateWork
 from ferry_core.run.late_writes import LateWrites, WatchedEnd
@@ -38,12 +39,12 @@ from ferry_core.run.primary import end_of_writes, primary_of
 from ferry_core.run.rebuilds import Rebuilds
 from ferry_core.schema.foreign_keys import add_foreign_keys
 from ferry_core.tables.table import TableName
-from ferry_core.text import counted
 from ferry_core.workers.index_builds import IndexBuilds
 from ferry_core.workers.orphans import suspect_orphans
 
 if TYPE_CHECKING:
     from ferry_core.cutover.source_lock import SourceLock
+    from ferry_core.run.started import Checkpointing
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,6 @@ STOPPING_SESSIONS = 3
 """Of an attempt on the source until writes are stopped, besides its session for short statements: that of the mutex,
 the one that stops writes and the one that ends it.
 """
-EMPTIED_AT_ONCE = 50
-"""Number of tables after which the lease records that they are emptied."""
 
 
 class DataOperations:
@@ -119,6 +118,13 @@ class DataOperations:
     def start_copying(self) -> None:
         self._engine.start_copying()
 
+    def start_alone(self, error: DataError, checkpoints: "Checkpointing", tick: Callable[[], None]) -> bool:
+        began = InPlace(self._parts, checkpoints, self._reporter, tick, self._indexes.is_building).start(error)
+        if began:
+            with contextlib.suppress(RetriableError), self._connections.source_control() as source:
+                self._rebuilds.note(source)
+        return began
+
     def start_verifying(self) -> None:
         for move in self._engine.moves:
             if move.state is MoveState.FINISHING:
@@ -157,15 +163,7 @@ class DataOperations:
         fresh = [move for move in self._engine.moves if move.id not in started]
         if fresh:
             with self._connections.target() as session:
-                unwritten = self._fence.read().unwritten
-                refuse_rows(session, [move.table.target for move in fresh if str(move.table.target) in unwritten])
-                perhaps_ours = [move for move in fresh if str(move.table.target) not in unwritten]
-                for at in range(0, len(perhaps_ours), EMPTIED_AT_ONCE):
-                    some = perhaps_ours[at : at + EMPTIED_AT_ONCE]
-                    deleted = empty_tables(self._fence, session, some, wait_while_paused)
-                    note_emptied(self._fence, [move.table.target for move in some])
-                    gone, of = counted(deleted, "row"), counted(len(some), "table")
-                    log.info("deleted %s of an earlier, forgotten run from %s", gone, of)
+                empty_unrecorded(self._fence, session, fresh, wait_while_paused)
         return fresh
 
     def make_readable(self, wait_until: WaitUntil, tick: Callable[[], None]) -> None:
@@ -251,6 +249,8 @@ class DataOperations:
     def attempt(self, number: int, wanted: DesiredState, check_cancelled: Callable[[], None]) -> AttemptOutcome:
         context, timings, verifier = self._parts.context, AttemptTimings(), self._parts.verifier
         checks = LastChecks(self._parts, self._objects, self._new_tables)
+        self._engine.moves.allow_letting_go(False)  # DDL of a selected table ends the attempt
+        check_cancelled()
         if verifier is not None:
             verifier.stand_aside(check_cancelled)
             verifier.look_again(check_cancelled)
@@ -296,6 +296,7 @@ class DataOperations:
         if not outcome.done:
             self._late.stop()
             self.blocked_milliseconds = 0
+            self._engine.moves.allow_letting_go(context.ferry.spec.schema_.copies_again)
             if verifier is not None:
                 verifier.go_on()
         return outcome

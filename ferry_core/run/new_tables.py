@@ -81,8 +81,12 @@ class NewTables:
         self._listing: Background[list[TableName]] | None = None
         self._listed = 0
         self._spec = context.ferry.spec
-        self._known = {table.id for table in context.tables}
         self._due = 0.0
+
+    @property
+    def _known(self) -> set[str]:
+        """Ids of the tables that are moved: some may have joined."""
+        return {table.id for table in self._context.tables}
 
     @property
     def _matters(self) -> bool:

@@ -5,14 +5,18 @@ servers.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ferry_core.checkpoint.state import ObjectsState
 from ferry_core.cutover.outcome import AttemptOutcome
+from ferry_core.errors import DataError
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.moves.move import TableMove
 from ferry_core.run.late_writes import WatchedEnd
 from ferry_core.run.objects import Save
+
+if TYPE_CHECKING:
+    from ferry_core.run.started import Checkpointing
 
 WaitUntil = Callable[[Callable[[], bool]], None]
 """Ticks until the given function returns True."""
@@ -63,6 +67,13 @@ class Operations(Protocol):
 
     def start_copying(self) -> None:
         """Start as many workers as are wanted now."""
+
+    def start_alone(self, error: DataError, checkpoints: "Checkpointing", tick: Callable[[], None]) -> bool:
+        """Have the tables that the error names start over or join, while all others go on. ``tick`` is called all the
+        time.
+
+        Returns False if the run has to begin again for that. Raises DataError if one of them was changed once more.
+        """
 
     def add_indexes(self) -> bool:
         """Add deferred indexes to tables whose rows are in. Returns whether no table lacks any; called repeatedly."""

@@ -32,6 +32,7 @@ class Exit(Enum):
     GATES_PASSED = auto()
     GATE_MISSING = auto()
     ATTEMPT_DUE = auto()
+    TABLE_STARTS = auto()
     ATTEMPT_FAILED = auto()
     CUT_OVER = auto()
     SOURCE_QUIET = auto()
@@ -56,6 +57,9 @@ class Bodies(Protocol):
 
     def watch(self) -> Exit: ...
 
+    def start_alone(self, error: DataError) -> bool:
+        """Have the tables that the error names start over or join while all others go on. False: the run cannot."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -74,11 +78,18 @@ PHASES: Mapping[Stage, Phase] = {
             Exit.ALREADY_CUT_OVER: ExitCode.DONE,
         },
     ),
-    Stage.COPYING: Phase(lambda run: run.copy(), {Exit.ALL_COPIED: Stage.STREAMING}),
-    Stage.STREAMING: Phase(lambda run: run.stream(), {Exit.GATES_PASSED: Stage.READY_FOR_CUTOVER}),
+    Stage.COPYING: Phase(lambda run: run.copy(), {Exit.ALL_COPIED: Stage.STREAMING, Exit.TABLE_STARTS: Stage.COPYING}),
+    Stage.STREAMING: Phase(
+        lambda run: run.stream(),
+        {Exit.GATES_PASSED: Stage.READY_FOR_CUTOVER, Exit.TABLE_STARTS: Stage.COPYING},
+    ),
     Stage.READY_FOR_CUTOVER: Phase(
         lambda run: run.wait_for_approval(),
-        {Exit.GATE_MISSING: Stage.STREAMING, Exit.ATTEMPT_DUE: Stage.CUTTING_OVER},
+        {
+            Exit.GATE_MISSING: Stage.STREAMING,
+            Exit.ATTEMPT_DUE: Stage.CUTTING_OVER,
+            Exit.TABLE_STARTS: Stage.COPYING,
+        },
     ),
     Stage.CUTTING_OVER: Phase(
         lambda run: run.cut_over(), {Exit.ATTEMPT_FAILED: Stage.STREAMING, Exit.CUT_OVER: Stage.COMPLETED}
@@ -124,7 +135,16 @@ def follow(run: Bodies, stage: Stage = Stage.VALIDATING) -> ExitCode:
     while True:
         run.enter(stage)
         phase = PHASES[stage]
-        to = phase.exits[phase.body(run)]
+        to = phase.exits[_exit_of(run, phase)]
         if isinstance(to, ExitCode):
             return to
         stage = to
+
+
+def _exit_of(run: Bodies, phase: Phase) -> Exit:
+    try:
+        return phase.body(run)
+    except DataError as error:
+        if Exit.TABLE_STARTS in phase.exits and run.start_alone(error):
+            return Exit.TABLE_STARTS
+        raise

@@ -24,7 +24,7 @@ class Rebuilds:
     """Watches the tables with stored generated columns, and those without transactions."""
 
     def __init__(self, moves: Iterable[TableMove]) -> None:
-        self._moves = {move.table.source: move for move in moves if _may_lose(move.table)}
+        self._all = moves
         self._built: dict[TableMove, bytes | None] = {}
 
     def note(self, source: Session) -> None:
@@ -39,6 +39,7 @@ class Rebuilds:
         return found
 
     def _read(self, source: Session) -> dict[TableMove, bytes | None]:
-        rows = rows_of(source, self._moves, "tables", _TIMES) if self._moves else []
+        moves = {move.table.source: move for move in self._all if _may_lose(move.table)}  # some may have started over
+        rows = rows_of(source, moves, "tables", _TIMES) if moves else []
         named = ((TableName((schema or b"").decode(), (name or b"").decode()), built) for schema, name, built in rows)
-        return {self._moves[name]: built for name, built in named if name in self._moves}
+        return {moves[name]: built for name, built in named if name in moves}

@@ -49,6 +49,8 @@ class RestartPolicy:
         self._restarts: list[float] = []
         self._alterations = 0
         self._copies: Counter[str] = Counter()
+        self._judged: FerryError | None = None
+        self._allowed = False
         self._failing_since: float | None = None
         self._pause = FIRST_PAUSE
 
@@ -92,6 +94,9 @@ class RestartPolicy:
             del self._copies[table_id]
 
     def _copies_again(self, error: FerryError, changed: Collection[str]) -> bool:
+        if error is self._judged:
+            return self._allowed
+        self._judged = error
         self._copies.update(changed)
         table, times = max(((name, self._copies[name]) for name in changed), key=itemgetter(1))
         if times > MOST_COPIES:
@@ -101,7 +106,8 @@ class RestartPolicy:
             )
         elif times > 1:
             error.add(f" ({table} was copied again {counted(times - 1, 'time')} and is not complete yet)")
-        return times <= MOST_COPIES
+        self._allowed = times <= MOST_COPIES
+        return self._allowed
 
     def wait(self, intent: Intent) -> None:
         """Wait; longer each time, until a run is under way. Not after a stop."""

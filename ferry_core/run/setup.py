@@ -193,27 +193,51 @@ def validate(
         )
         context = replace(context, state=_stored_state(context))
         _refuse_foreign_state(context)
-        context, found = _with_tables(context, source, target)
-        if not (context.was_cut_over and context.state is not None):
-            with _on_primary(connections) as primary:
-                checked = PreflightContext(
-                    *(ferry.spec, uid, source, target, found.tables, context.started, store.describe()),
-                    problems=found.problems,
-                    stateless=context.stateless,
-                    restart=options.restart,
-                    recreatable=context.recreatable,
-                    copied_again=context.copied_again,
-                    dropped_again=context.dropped_again,
-                    own_objects=context.state.objects.may_be if context.state is not None else lambda _: (),
-                    replicas=connections.replicas(),
-                    by_gtid=context.state is not None and context.state.by_gtid,
-                    primary_session=primary,
-                )
-                _refuse_lost_tables(context, checked.existing_targets)
-                results = run_checks(checked)
-                say(results)
-                refuse_failed(results)
+        context = _checked(context, source, target, say, restart=options.restart)
         opened.pop_all()  # the store stays open
+    return context
+
+
+def validate_again(context: RunContext, state: RunState, say: Callable[[list[CheckResult]], None]) -> RunContext:
+    """The same while the run goes on, whose ``state`` is in memory: some of its tables may have changed, and others
+    have appeared. Changes ``state``.
+    """
+    with context.connections.source_control() as source, context.connections.target_control() as target:
+        context = replace(context, state=state, lease=read_lease(target, context.uid))
+        return _checked(context, source, target, say)
+
+
+def _checked(
+    context: RunContext,
+    source: Session,
+    target: Session,
+    say: Callable[[list[CheckResult]], None],
+    *,
+    restart: bool = False,
+) -> RunContext:
+    """With the tables as they are now, which passed preflight."""
+    context, found = _with_tables(context, source, target)
+    state, connections = context.state, context.connections
+    if context.was_cut_over and state is not None:
+        return context
+    with _on_primary(connections) as primary:
+        checked = PreflightContext(
+            *(context.ferry.spec, context.uid, source, target, found.tables, context.started, context.store.describe()),
+            problems=found.problems,
+            stateless=context.stateless,
+            restart=restart,
+            recreatable=context.recreatable,
+            copied_again=context.copied_again,
+            dropped_again=context.dropped_again,
+            own_objects=state.objects.may_be if state is not None else lambda _: (),
+            replicas=connections.replicas(),
+            by_gtid=state is not None and state.by_gtid,
+            primary_session=primary,
+        )
+        _refuse_lost_tables(context, checked.existing_targets)
+        results = run_checks(checked)
+        say(results)
+        refuse_failed(results)
     return context
 
 

@@ -9,34 +9,29 @@ import logging
 import time
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ferry_core.api.choices import CreateTables, VerifyMode
 from ferry_core.api.report import Phase, Stage
 from ferry_core.api.spec import Ferry as FerryManifest
-from ferry_core.binlog.handshake import server_id_of
-from ferry_core.binlog.streamer import BinlogStreamer, Upstream
-from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.checkpoint.state import ObjectsState, RunState
 from ferry_core.consistency.epochs import Epochs
 from ferry_core.consistency.fence import Fence
-from ferry_core.consistency.visibility import Visibility, visibility_of
+from ferry_core.consistency.visibility import visibility_of
 from ferry_core.errors import DataError, RetriableError, Terminated
 from ferry_core.intent.cutover_request import CutoverRequest
 from ferry_core.intent.intent import Intent
-from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.attempts import AttemptSeries, CaughtUp
-from ferry_core.run.checkpoints import Checkpoints, Stored, marks_of, moves_of, set_position, stored_mark
+from ferry_core.run.checkpoints import Checkpoints, Stored, marks_of, moves_of, set_position
 from ferry_core.run.claim import take_fence
 from ferry_core.run.copy_again import refuse_only_copies, until_back
 from ferry_core.run.creating import create_on_target
 from ferry_core.run.cut_over_before import finished, message
 from ferry_core.run.data_operations import DataOperations
-from ferry_core.run.definitions import AlteredTables, still_as_validated
+from ferry_core.run.definitions import still_as_validated
 from ferry_core.run.left_locked import lease_or_explain, unlock_again, unlock_first
-from ferry_core.run.logged_statements import LoggedStatements
 from ferry_core.run.options import RunOptions
 from ferry_core.run.own_objects import KeptObjects
 from ferry_core.run.parts import Parts
@@ -45,6 +40,7 @@ from ferry_core.run.renamed import source_proof, target_proof
 from ferry_core.run.replicated import refuse_replicated
 from ferry_core.run.restarted import meet_source
 from ferry_core.run.setup import RunContext, binlog_retention, refuse_lost, selection_of, validate
+from ferry_core.run.shared import Begun, shared_of
 from ferry_core.run.single_run import single_run
 from ferry_core.run.start_over import undo_start
 from ferry_core.run.started import Started
@@ -55,9 +51,8 @@ from ferry_core.text import counted
 from ferry_core.throttle import Throttle
 from ferry_core.verify.verifier import Verifier
 from ferry_core.workers.background_verifier import BackgroundVerifier
-from ferry_core.workers.chunk_source import ChunkSource
 from ferry_core.workers.connections import Connections
-from ferry_core.workers.engine import Engine, Shared
+from ferry_core.workers.engine import Engine
 from ferry_core.workers.events import EngineEvents
 from ferry_core.workers.flow import Flow
 from ferry_core.workers.source_sessions import SourceSessions, reading
@@ -69,17 +64,6 @@ if TYPE_CHECKING:
     from ferry_core.tables.table import Table
 
 log = logging.getLogger(__name__)
-
-
-class _Start(NamedTuple):
-    """What the threads begin with."""
-
-    context: RunContext
-    fence: Fence
-    visibility: Visibility
-    state: RunState
-    altered: AlteredTables
-    moves: MoveSet
 
 
 class RunStartup:
@@ -189,7 +173,7 @@ class RunStartup:
         self.fence = unlocked or self.fence
         return self._validate()
 
-    def _fenced(self, context: RunContext) -> _Start:
+    def _fenced(self, context: RunContext) -> Begun:
         """Take the fence, create what is missing on the target, and find where the stream begins."""
         fence = self.fence = take_fence(context, self._state(context), self._epochs)
         unlock_again(context, fence)
@@ -227,7 +211,7 @@ class RunStartup:
         how = "resumes from its checkpoint" if context.begun else "starts from the beginning"
         log.info("%s: %s, about %s", how, counted(len(context.tables), "table"), counted(estimated, "row"))
         self._reporter.set_new_tables(context.new_tables)
-        return _Start(context, fence, visibility, state, altered, moves)
+        return Begun(context, fence, visibility, state, altered, moves)
 
     def _keep_planned(
         self, context: RunContext, fence: Fence, tables: "Sequence[Table]", deferred: "Sequence[Table]"
@@ -338,7 +322,7 @@ class RunStartup:
             started_at=time.time(),
         )
 
-    def _started(self, begun: _Start, series: AttemptSeries, opened: ExitStack) -> Started:
+    def _started(self, begun: Begun, series: AttemptSeries, opened: ExitStack) -> Started:
         """Make the threads and what they share. None runs yet."""
         context, fence, _, state, _, moves = begun
         connect = partial(reading, self._connections.source, begun.visibility)
@@ -369,24 +353,11 @@ class RunStartup:
             CaughtUp(self._intent.now.directive.cutover.max_lag),
         )
 
-    def _engine(self, begun: _Start, verifier: Verifier | None, rows: SourceSessions) -> Engine:
-        context, fence, visibility, state, altered, moves = begun
+    def _engine(self, begun: Begun, verifier: Verifier | None, rows: SourceSessions) -> Engine:
         reporter = self._reporter
-        start = stored_mark(state, context.flavor, self._last_read())
-        if verifier is not None:
-            altered.recomputed = verifier.unproven.rebuilt
-        buffer = ChangeBuffer(start, verifier.changed if verifier else None)
-        altered.hold = buffer.hold
-        self._last_read = lambda: buffer.processed.last_read
-        self._connections.recognise(source_proof(self._last_read), target_proof(context.uid, fence))
-        chunks = ChunkSource(moves)
-        connections = self._connections
-        upstream = Upstream(
-            connections.source_control, connections.source_endpoint, context.flavor, server_id_of(context.uid)
-        )
-        logged = LoggedStatements(connections.source_control)
-        logged.hold = buffer.hold
-        streamer = BinlogStreamer(upstream, moves, buffer, start, altered.compare, logged)
+        shared = shared_of(begun, verifier, self._last_read)
+        self._last_read = lambda: shared.buffer.processed.last_read
+        self._connections.recognise(source_proof(self._last_read), target_proof(begun.context.uid, begun.fence))
         events = EngineEvents(
             chunk=reporter.chunk,
             keys=reporter.keys,
@@ -396,8 +367,8 @@ class RunStartup:
             chunk_retried=reporter.chunk_retried,
         )
         return Engine(
-            Flow.of(connections, visibility, fence, rows),
-            Shared(moves, buffer, chunks, streamer),
+            Flow.of(self._connections, begun.visibility, begun.fence, rows),
+            shared,
             self._throttle,
             lambda: self._throttle.workers(self._intent.now.workers),
             events,

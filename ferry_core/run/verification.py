@@ -7,11 +7,12 @@ from ferry_core.api.choices import VerifyMode
 from ferry_core.intent.intent import Intent
 from ferry_core.throttle import Throttle
 from ferry_core.verify.verifier import Verifier
-from ferry_core.workers.background_verifier import BackgroundVerifier, Surroundings, VerificationEvents
+from ferry_core.workers.background_verifier import BackgroundVerifier
 from ferry_core.workers.connections import Connections
 from ferry_core.workers.engine import Engine
 from ferry_core.workers.passes import Wanted
 from ferry_core.workers.stream_waits import StreamWaits
+from ferry_core.workers.surroundings import Surroundings, VerificationEvents
 
 
 def wanted_of(mode: VerifyMode, intent: Intent, throttle: Throttle) -> Wanted:
@@ -36,5 +37,5 @@ def background(
         return partial(engine.streamer.reached, connections.source_end())
 
     waits = StreamWaits(engine.buffer, engine.ending, reached_source_end)
-    around = Surroundings(engine.buffer, waits, events, wanted, engine.ending)
+    around = Surroundings(engine.buffer, waits, events, wanted, engine.ending, engine.explained)
     return BackgroundVerifier(verifier, engine.moves, around)

@@ -131,6 +131,12 @@ def cascading_parents(tables: Iterable[Table]) -> frozenset[TableName]:
     return frozenset(name for key in keys if key.cascades for name in by_folded[str(key.references).lower()])
 
 
+def follows_parents(table: Table) -> bool:
+    """Whether a foreign key with a cascade changes rows of this table."""
+    keys = parse(table.definition, table.source).foreign_keys if "FOREIGN KEY" in table.definition else ()
+    return any(key.cascades for key in keys)
+
+
 def computed_from(statement: str, table: TableName, columns: Collection[str]) -> set[str]:
     """``columns``, in lower case, and the generated columns that are computed from them."""
     found = set(columns)

@@ -75,7 +75,7 @@ class UnprovenKeys:
         """These keys changed (or are pending at the begin of a pass): they are unproven."""
         with self._lock:
             held = move.unproven
-            if held.whole:
+            if held.whole or move.let_go:
                 return
             held.decode = decode or held.decode
             self._events += 1
@@ -94,11 +94,11 @@ class UnprovenKeys:
         largest.clear(whole=True)
 
     def give_up(self, move: TableMove) -> None:
-        """The whole table is unproven again."""
+        """The whole table is unproven again. One that was let go is nothing any more that could be proven."""
         with self._lock:
             held = move.unproven
             self._bytes -= held.bytes
-            held.clear(whole=True)
+            held.clear(whole=not move.let_go)
 
     def rebuilt(self, move: TableMove) -> None:
         """The source's table was rebuilt, repaired or altered: the whole table is unproven again."""

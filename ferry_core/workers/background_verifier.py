@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from ferry_core.api.choices import OnMismatch
 from ferry_core.cancellation import Cancellation
-from ferry_core.changes.buffer import ChangeBuffer
 from ferry_core.errors import Interrupted, KeyUnusable, RetriableError
 from ferry_core.moves.move import TableMove
 from ferry_core.reasons import Reason
@@ -21,9 +20,9 @@ from ferry_core.text import agreeing, counted
 from ferry_core.verify.difference import Difference, RowsDiffer, summary
 from ferry_core.verify.final_pass import Progress
 from ferry_core.verify.verifier import KEYS_PER_TURN, Proof, Verdict, Verifier
-from ferry_core.workers.passes import Due, Passes, Wanted
+from ferry_core.workers.passes import Due, Passes
 from ferry_core.workers.repairs import Repairs, refuse_to_copy
-from ferry_core.workers.stream_waits import StreamWaits
+from ferry_core.workers.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -41,33 +40,6 @@ CONTINUOUS_WORKERS = 1
 Row = tuple[Table, KeyLiterals]
 
 
-class VerificationEvents(Protocol):
-    """Hears what the verification does, for the status, the metrics and the log."""
-
-    def verified(self, table: Table, rows: int) -> None: ...
-
-    def differ(self, by_table: Mapping[str, int]) -> None: ...
-
-    def repaired(self, by_table: Mapping[str, int]) -> None: ...
-
-    def pass_begins(self, tables: int, request: int) -> None: ...
-
-    def pass_cancelled(self) -> None: ...
-
-    def pass_ends(self, found: int, request: int) -> None:
-        """``found`` rows differed."""
-
-
-class Surroundings(NamedTuple):
-    """What the verification works with, besides the verifier and its tables."""
-
-    buffer: ChangeBuffer
-    waits: StreamWaits
-    events: VerificationEvents
-    wanted: Wanted
-    ending: Cancellation
-
-
 class _Running(NamedTuple):
     """The pass that is not decided yet."""
 
@@ -83,7 +55,7 @@ class BackgroundVerifier:
         """What differed under the cutover's lock, until a later look finds that nothing does."""
         self._verifier = verifier
         self._moves = moves
-        self._buffer, self._waits, self._events, self._wanted, self._ending = around
+        self._buffer, self._waits, self._events, self._wanted, self._ending, self.explained = around
         self._repairs = Repairs(moves, around.buffer, verifier.unproven, around.events)
         self._passes = Passes(moves, verifier.unproven, around.wanted)
         self._passed = threading.Event()
@@ -116,6 +88,10 @@ class BackgroundVerifier:
         """The source's table was rebuilt or repaired: the whole table needs another pass."""
         self._verifier.unproven.rebuilt(move)
 
+    def forget(self, move: TableMove) -> None:
+        """Its table is copied again, as another move."""
+        self._verifier.unproven.give_up(move)
+
     @property
     def unproven_keys(self) -> int:
         return self._verifier.unproven.size()
@@ -140,7 +116,7 @@ class BackgroundVerifier:
         running = _Running(Due(todo, self._wanted.requests().newest), self._repairs.found)
         self._events.pass_begins(len(todo), running.due.request)
         while todo and not self._ending.is_set():
-            todo = self._full_pass(todo)
+            todo = [move for move in self._full_pass(todo) if not move.let_go]
             # Rows whose changes are on their way differ, and too many of them end a table's pass.
             self._waits.flushed([move for move in todo if move.copied and not move.table.whole])
         self._took = time.time() - self._began
@@ -148,9 +124,12 @@ class BackgroundVerifier:
         self._running = running
         self._passed.set()
         while not self._ending.wait(self._pause()):
-            self._look()
-            self._decide()
-            self._pass_if_due()
+            self.explained.tried(self._turn)  # otherwise what was looked at is still unproven
+
+    def _turn(self) -> None:
+        self._look()
+        self._decide()
+        self._pass_if_due()
 
     # -- a cutover attempt, in the coordinator's thread ------------------------------------------------------------
 
@@ -227,9 +206,15 @@ class BackgroundVerifier:
             keys, decode = self._buffer.pending_snapshot(move)
             if keys:
                 self._verifier.unproven.add(move, keys, decode)
-        verdict = self._verifier.full_pass(
-            self._ending, self._events.verified, self._waits.flushed, moves, self._buffer.is_pending
+        verdict = self.explained.tried(
+            lambda: self._verifier.full_pass(
+                self._ending, self._events.verified, self._waits.flushed, moves, self._buffer.is_pending
+            )
         )
+        if verdict is None:
+            for move in moves:
+                self._verifier.unproven.give_up(move)
+            return list(moves)
         _log(verdict)
         moves_of = {move.table: move for move in moves}
         for difference in verdict.differing:  # whatever becomes of them: no attempt overlooks them
@@ -291,6 +276,8 @@ class BackgroundVerifier:
         During an attempt they are left alone: it compares them itself, and they are found again after it. ``decided``:
         no other row of these tables differs.
         """
+        known = {move.table for move in self._moves if not move.let_go}
+        differing = [one for one in differing if one.table in known]  # the others are copied again
         if not differing:
             return
         if self._wanted.on_mismatch() is OnMismatch.FAIL:
@@ -308,7 +295,8 @@ class BackgroundVerifier:
         if not self._attempting.is_set():
             moves = {move.table: move for move in self._moves}
             for difference in self._under_lock:
-                self._passes.suspected(moves[difference.table], [difference.key])
+                if difference.table in moves:  # otherwise it is copied again
+                    self._passes.suspected(moves[difference.table], [difference.key])
             self._undecided = self._passes.undecided
             self._under_lock = ()
         running = self._running
@@ -345,22 +333,27 @@ class BackgroundVerifier:
                 may_go_on()
 
         workers = 0 if due.request else CONTINUOUS_WORKERS
+        suspects: Mapping[TableMove, Sequence[KeyLiterals]] | None = None
         try:
-            suspects = self._comparing(cancelled, progress, due.moves, workers, may_go_on)
+            suspects = self.explained.tried(lambda: self._comparing(cancelled, progress, due.moves, workers, may_go_on))
         except KeyUnusable:
             raise
         except RetriableError as error:
             log.info("a pass of the verification did not end: %s", error)
+        if suspects is None:
             self._passes.interrupted(due)
             self._events.pass_cancelled()
             return
-        took = time.time() - began
-        if due.complete:
-            self._began = began
-            if not workers:  # one worker between the signals of a throttle tells nothing of the last look
-                self._took = took
-        self._passes.ended(took, suspects)
         self._running = running
+        self._passes.ended(time.time() - began, suspects)
+        if due.complete:
+            self._compared_all(began, alone=bool(due.request))
+
+    def _compared_all(self, began: float, *, alone: bool) -> None:
+        """One worker between the signals of a throttle tells nothing of the last look."""
+        self._began = began
+        if alone:
+            self._took = time.time() - began
 
     def _comparing(
         self,

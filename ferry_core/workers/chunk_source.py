@@ -25,6 +25,8 @@ class ChunkSource:
     def __init__(self, moves: MoveSet) -> None:
         self.moves = moves
         self._changed = threading.Condition()
+        self.explains: Callable[[TableMove, BaseException], bool] = lambda _move, _error: False
+        """Whether a move's error has no other reason than that its table is copied again."""
 
     def pace(self, pace: Pace, rows: int | None) -> None:
         """Use another target size from the next chunk on. ``rows``: upper limit of a chunk."""
@@ -61,8 +63,11 @@ class ChunkSource:
                 lo, rows = chunks.step
             try:
                 hi = self._bound(source(chunks.table), chunks, lo, rows)
-            except BaseException:
+            except BaseException as error:
+                explained = self.explains(move, error)
                 self._free(chunks)
+                if explained:
+                    return None
                 raise
             with self._changed:
                 chunks.walk.busy = False
@@ -111,15 +116,14 @@ class ChunkSource:
             chunk.of.split(chunk, middle)
             self._changed.notify_all()
 
-    def start_over(self, move: TableMove, table: Table) -> None:
-        """Reset the move's progress; its definition is ``table`` from now on.
+    def void(self, move: TableMove) -> None:
+        """Nothing of the move counts as copied any more.
 
         The caller must hold its gate exclusively, so no chunk is between its read and its commit. Chunks that are out
         become invalid (``valid``).
         """
         with self._changed:
-            move.table = table
-            move.chunks = self.moves.chunks(table)
+            move.chunks = self.moves.chunks(move.table)
             self._changed.notify_all()
 
     def valid(self, move: TableMove, chunk: Chunk) -> bool:

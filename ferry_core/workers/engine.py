@@ -8,7 +8,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from ferry_core.changes.dropped_xa import DroppedXa
 from ferry_core.changes.flusher import Flusher, Taken
 from ferry_core.changes.whole_tables import WholeTables, timed
 from ferry_core.consistency.table_locks import wait_for_rows
-from ferry_core.errors import DataError, FerryError, Interrupted, RetriableError, Terminated, TooLarge
+from ferry_core.errors import DataError, FerryError, RetriableError, TerminalError, Terminated, TooLarge
 from ferry_core.moves.move import TableMove
 from ferry_core.moves.move_set import MoveSet
 from ferry_core.reasons import Reason
@@ -31,11 +31,13 @@ from ferry_core.tables.table import KeyLiterals, KeySet
 from ferry_core.throttle import Throttle, WholePacing
 from ferry_core.workers.chunk_source import ChunkSource
 from ferry_core.workers.events import EngineEvents
+from ferry_core.workers.explained import EXPLAIN_SECONDS, Explained
 from ferry_core.workers.flow import Flow
 from ferry_core.workers.patience import RETRY_SECONDS
 from ferry_core.workers.related_rows import RelatedRows
 from ferry_core.workers.row_locks import RowLocks
 from ferry_core.workers.sessions import CopySessions, FlushWaitsError
+from ferry_core.workers.standing_aside import StandingAside
 from ferry_core.workers.step import CopyStep
 
 log = logging.getLogger(__name__)
@@ -45,8 +47,6 @@ IDLE_SECONDS = 0.05
 LEASE_LOOK_SECONDS = 2.0
 KILL_SECONDS = 0.5
 """How long steps may take to notice that their statements were killed."""
-EXPLAIN_SECONDS = 10.0
-"""How long to wait for the stream to report why a definition changed."""
 STREAMER = "streamer"
 
 
@@ -81,10 +81,13 @@ class Engine:
         self._events = events
         self.ending = Cancellation()
         self._pacing = WholePacing(throttle, self.ending)
-        self._aside = threading.Event()
+        self.explained = Explained(self.moves, self.ending)
+        self.chunks.explains = self.explained.by
+        aside = StandingAside(throttle, self.ending, self._interrupt_quietly)
+        self.suspend_writes = aside.suspended
         self.row_locks = RowLocks(flow.reader.hurried_control)
-        self._step = CopyStep(self._wait_allowed, self.ending, events.error, retry_seconds, self.row_locks)
-        self._fence.writes_allowed = self._refuse_writes
+        self._step = CopyStep(aside.wait_allowed, self.ending, events.error, retry_seconds, self.row_locks)
+        self._fence.writes_allowed = aside.refuse_writes
         self._threads: list[threading.Thread] = []
         self._pairs: list[CopySessions] = []
         self._copying: list[CopySessions] = []
@@ -160,9 +163,9 @@ class Engine:
                 log.debug("the lease could not be read: %s", error)
 
     def check(self) -> None:
-        """Raise the error that ended a thread, if there is one."""
-        if self._failure is not None:
-            raise self._failure
+        """Raise the error that ended a thread, or for which the stream has let go of a table, if there is one."""
+        if error := self._failure or self.moves.news:
+            raise error
 
     @property
     def busy(self) -> bool:
@@ -263,38 +266,6 @@ class Engine:
             self._pairs.append(pair)
         return pair
 
-    @contextlib.contextmanager
-    def suspend_writes(self) -> Iterator[None]:
-        """While entered, no row write begins, and running ones are killed, so that none holds the lease row."""
-        over = threading.Event()
-
-        def keep_killing() -> None:
-            while not over.is_set():  # a KILL between two statements of a transaction has no effect
-                self._interrupt_quietly()
-                over.wait(KILL_SECONDS)
-
-        self._aside.set()
-        killer = threading.Thread(target=keep_killing, name="stand-aside", daemon=True)
-        killer.start()
-        try:
-            yield
-        finally:
-            over.set()
-            killer.join()
-            self._aside.clear()
-
-    def _refuse_writes(self) -> None:
-        """Called by the fence before each row-moving transaction begins and commits."""
-        if self._throttle.pause.paused:
-            raise Interrupted(Reason.PAUSED, "paused: this step is repeated after the pause")
-        if self._aside.is_set():
-            raise Interrupted(Reason.STANDING_ASIDE, "this step is repeated once the source is unlocked")
-
-    def _wait_allowed(self) -> None:
-        self._throttle.pause.wait_resumed(self.ending)
-        while self._aside.is_set() and not self.ending.wait(IDLE_SECONDS):
-            pass
-
     # -- chunks ---------------------------------------------------------------------------------------------------
 
     def _copy_chunks(self, number: int) -> None:
@@ -331,6 +302,9 @@ class Engine:
             except FlushWaitsError:  # only while nothing of the chunk is read or written
                 self.chunks.returned(chunk)
                 return
+            except TerminalError as error:
+                self._refuse_unexplained(pair, move, error)
+                return
             if result is None:
                 return
             self._events.judge(move, result)
@@ -353,6 +327,13 @@ class Engine:
             return None
         finally:
             pair.yields = bool
+
+    def _refuse_unexplained(self, pair: CopySessions, move: TableMove, error: TerminalError) -> None:
+        """Raise the error of a step, unless the move's table is copied again; then nothing of the step can commit."""
+        if not self.explained.by(move, error):
+            raise error
+        log.debug("%s is copied again, so this does not matter: %s", move.id, error)
+        self._step.give_up(pair)
 
     def _retry_chunk(self, chunk: Chunk) -> None:
         self.chunks.troubled(chunk)
@@ -378,6 +359,9 @@ class Engine:
                     raise
                 middle = len(part) // 2
                 todo += [part[middle:], part[:middle]]
+            except TerminalError as error:
+                self._refuse_unexplained(pair, move, error)
+                return False  # ``MoveStarter`` drops all keys of the move
         return bool(pair.conflicted)
 
     def _flushing_pair(self) -> CopySessions:

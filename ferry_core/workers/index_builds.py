@@ -85,7 +85,7 @@ class IndexBuilds:
         if not left:
             return True
         with self._lock:
-            ready = [move for move in left if move.copied and move not in self._under_way]
+            ready = [move for move in left if move.copied and not move.let_go and move not in self._under_way]
             begin = [] if self._paused() else ready[: max(0, self._wanted() - len(self._under_way))]
             self._under_way |= {move: _UnderWay(move, time.monotonic()) for move in begin}
         for move in begin:
@@ -94,6 +94,10 @@ class IndexBuilds:
             if self._begun == 1:
                 self._engine.start("index-watch", self._watch)
         return False
+
+    def is_building(self, move: TableMove) -> bool:
+        with self._lock:
+            return move in self._under_way
 
     @property
     def progress(self) -> str:

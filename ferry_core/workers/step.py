@@ -83,6 +83,10 @@ class CopyStep:
                     self._row_locks.passed()
         raise interrupted
 
+    def give_up(self, pair: CopySessions) -> None:
+        """A step is not repeated although it has failed: prove that nothing of it can commit."""
+        self._retries(pair.recover, self._failed)
+
     def _recover(self, pair: CopySessions, error: FerryError) -> None:
         """Keep the window open until the lost connection is proven ended, however long the server is unreachable."""
         if isinstance(error, LockConflict) and not waits_for_source(error):

@@ -14,9 +14,11 @@ from ferry_core.moves.move import MoveState
 from ferry_core.verify.difference import Difference, DifferenceKind
 from ferry_core.verify.unproven import Batch
 from ferry_core.verify.verifier import Proof
-from ferry_core.workers.background_verifier import BackgroundVerifier, Surroundings
+from ferry_core.workers.background_verifier import BackgroundVerifier
+from ferry_core.workers.explained import Explained
 from ferry_core.workers.passes import Wanted
 from ferry_core.workers.stream_waits import StreamWaits
+from ferry_core.workers.surroundings import Surroundings
 from tests.support.tables import decode, mark, move_of
 
 MOVE = move_of()
@@ -49,7 +51,7 @@ class VerifierRig:
         self.paused = False
         self.waits = StreamWaits(self.buffer, self.ending, lambda: partial(self._reached, source_end()))
         wanted = Wanted(mode, lambda: self.on_mismatch, lambda: self.requests, lambda: self.paused, Mock())
-        around = Surroundings(self.buffer, self.waits, self.events, wanted, self.ending)
+        around = Surroundings(self.buffer, self.waits, self.events, wanted, self.ending, Explained(Mock(), self.ending))
         self.verification = BackgroundVerifier(self.verifier, [MOVE], around)
 
     def _reached(self, end: StreamMark) -> bool:

@@ -96,7 +96,7 @@ def test_a_move_that_joins_is_reported_and_one_that_starts_over_has_no_rows(prog
     copy(progress, joined, 10)
     assert [table.state for table in progress.tables()] == ["Copied", "Copying"]
     first.state = MoveState.RESTARTING
-    ChunkSource(moves).start_over(first, first.table)
+    ChunkSource(moves).void(first)
     assert [(table.state, table.rows_copied) for table in progress.tables()] == [("Pending", 0), ("Copying", 10)]
     assert (total := progress.report().progress).tables_copied == 0
     assert (total.rows_copied, total.rows_estimated) == (10, 40)

@@ -12,7 +12,7 @@ from ferry_core.api.report import Stage
 from ferry_core.api.spec import Ferry
 from ferry_core.checkpoint.state import ObjectsState, RunState, SeriesState, TableState
 from ferry_core.cutover.outcome import AttemptOutcome
-from ferry_core.errors import ExitCode, FerryError, KeyUnusable
+from ferry_core.errors import DataError, ExitCode, FerryError, KeyUnusable
 from ferry_core.intent.desired_state import DesiredState
 from ferry_core.intent.intent import Intent
 from ferry_core.moves.move import TableMove
@@ -115,6 +115,12 @@ class FakeOperations:
 
     def start_copying(self) -> None:
         self._call("copy")
+
+    def start_alone(self, error: DataError, checkpoints: object, tick: Callable[[], None]) -> bool:
+        del checkpoints
+        self._call(f"start alone {', '.join(sorted(error.changed | error.appeared))}")
+        tick()
+        return self._run.alone
 
     def add_indexes(self) -> bool:
         self._run.builds -= self.all_copied
@@ -280,6 +286,8 @@ class FakeRun:
         self.reached = Stage.COPYING
         self.cut_over_before = False
         self.definitions_read = True
+        self.alone = False
+        """Whether tables can start while the run goes on."""
         self.stores = True
         self.lag: float | None = 0.1
         self.behind = 0

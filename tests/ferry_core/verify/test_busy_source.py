@@ -20,9 +20,11 @@ from ferry_core.verify import final_pass
 from ferry_core.verify.difference import Difference
 from ferry_core.verify.verifier import KEYS_PER_TURN, Proof, Verifier
 from ferry_core.workers import background_verifier
-from ferry_core.workers.background_verifier import BackgroundVerifier, Surroundings
+from ferry_core.workers.background_verifier import BackgroundVerifier
+from ferry_core.workers.explained import Explained
 from ferry_core.workers.passes import Wanted
 from ferry_core.workers.stream_waits import StreamWaits
+from ferry_core.workers.surroundings import Surroundings
 from tests.support.table_pair import TablePair
 from tests.support.tables import decode, mark, move_of
 from tests.support.waits import Background, wait_until
@@ -87,7 +89,9 @@ def running(verifier: Verifier, move: TableMove, writing: Writing) -> Iterator[B
     events.verified = writing.after_a_chunk
     waits = StreamWaits(buffer, ending, lambda: lambda: True)
     wanted = Wanted(VerifyMode.FINAL, lambda: OnMismatch.FAIL, PassRequests, lambda: False, Mock())
-    verification = BackgroundVerifier(verifier, [move], Surroundings(buffer, waits, events, wanted, ending))
+    verification = BackgroundVerifier(
+        verifier, [move], Surroundings(buffer, waits, events, wanted, ending, Explained(Mock(), ending))
+    )
     thread = threading.Thread(target=verification.run, daemon=True)
     thread.start()
     try:
@@ -201,7 +205,7 @@ def test_a_pass_does_not_wait_for_the_copy_of_a_table_without_a_key(both: TableP
 
 def test_the_pause_between_turns_is_left_out_while_there_are_many_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     verifier = Mock(unproven=Mock(size=lambda: 6))
-    verification = BackgroundVerifier(verifier, [], Surroundings(Mock(), Mock(), Mock(), Mock(), Mock()))
+    verification = BackgroundVerifier(verifier, [], Surroundings(Mock(), Mock(), Mock(), Mock(), Mock(), Mock()))
     monkeypatch.setattr(background_verifier, "MANY_KEYS", 5)
     monkeypatch.setattr(background_verifier, "KEYS_PER_TURN", 3)
     found = []

@@ -18,8 +18,10 @@ from ferry_core.verify.difference import Difference, DifferenceKind, RowsDiffer,
 from ferry_core.verify.unproven import UnprovenKeys
 from ferry_core.verify.verifier import Proof, Verdict, Verifier, WaitFlushed
 from ferry_core.workers import background_verifier, passes
-from ferry_core.workers.background_verifier import BackgroundVerifier, Surroundings
+from ferry_core.workers.background_verifier import BackgroundVerifier
+from ferry_core.workers.explained import Explained
 from ferry_core.workers.passes import Wanted
+from ferry_core.workers.surroundings import Surroundings
 from tests.support.tables import mark, move_of, simple_table
 from tests.support.verifier_rig import MOVE, VerifierRig
 from tests.support.waits import wait_until
@@ -98,7 +100,9 @@ def test_a_move_needs_a_pass_of_its_own(how: str) -> None:
     moves = MoveSet.of([simple_table("a"), simple_table("b")], Copy())
     verifier = Verifier(moves, Mock(), Mock())
     wanted = Wanted(VerifyMode.FINAL, Mock(), PassRequests, Mock(), Mock())
-    around = Surroundings(ChangeBuffer(mark(1)), Mock(), Mock(), wanted, Cancellation())
+    around = Surroundings(
+        ChangeBuffer(mark(1)), Mock(), Mock(), wanted, Cancellation(), Explained(Mock(), Cancellation())
+    )
     verification = BackgroundVerifier(verifier, moves, around)
     for move in moves:
         verifier.unproven.begin(move)

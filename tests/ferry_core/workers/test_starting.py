@@ -14,6 +14,7 @@ import pytest
 from ferry_core.api.selection import Tables
 from ferry_core.checkpoint.sqlite import SqliteStore
 from ferry_core.checkpoint.state import RunState
+from ferry_core.consistency.table_start import empty_tables
 from ferry_core.errors import FerryError
 from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.mysql.flavor import Flavor
@@ -39,8 +40,25 @@ class Run(EngineInProcess):
 
     @property
     def starter(self) -> MoveStarter:
-        steps = StartSteps(self._save, self.engine.check, self._make, self._compare, lambda _move: None)
+        steps = StartSteps(self._save, self.engine.check, self._empty, self._compare, lambda _move: None)
         return MoveStarter(self.engine, steps)
+
+    def start_over(self, move: TableMove, table: Table) -> TableMove:
+        self.starter.stop([move])
+        new = self.moves.replace(move, table)
+        self._make(table)
+        self.starter.begin(new)
+        return new
+
+    def join(self, table: Table) -> TableMove:
+        move = self.moves.join(table)
+        self._make(table)
+        self.starter.begin(move)
+        return move
+
+    def _empty(self, move: TableMove) -> None:
+        with self.connections.target() as session:
+            empty_tables(self.fence, session, [move], self.engine.check)
 
     def _save(self, started: Iterable[TableMove]) -> None:
         if self.checkpoints is not None:
@@ -104,7 +122,7 @@ def test_a_table_joins_a_running_set_and_is_copied(pair: Pair, schema: str) -> N
         changes += [f"DELETE FROM `{schema}`.{name} WHERE id = {{n}} - 3" for name in "ab"]
         with writing(pair, *changes):
             wait_until(lambda: run.buffer.changes > 20, "a is written to")
-            move = run.starter.join(run.found("b"))
+            move = run.join(run.found("b"))
             before = run.buffer.changes
             wait_until(lambda: run.sound() and move.copied, "b is copied")
             wait_until(lambda: run.buffer.changes > before + 20, "both are written to")
@@ -129,7 +147,7 @@ def test_a_move_that_starts_over_is_copied_while_the_others_continue(pair: Pair,
                 f"DELETE FROM `{schema}`.b WHERE id = 2",
             )
             before = run.buffer.changes
-            run.starter.start_over(move, run.found("b"))
+            move = run.start_over(move, run.found("b"))
             pair.source.execute(
                 f"INSERT INTO `{schema}`.b VALUES ('x', 9, 9)", f"DELETE FROM `{schema}`.b WHERE id = 3"
             )
@@ -151,7 +169,7 @@ def test_a_chunk_that_was_handed_out_before_the_move_started_over_is_void(pair: 
         assert found is not None
         move = run.let_go("b")
         pair.source.execute(f"ALTER TABLE `{schema}`.b DROP v")
-        run.starter.start_over(move, run.found("b"))
+        run.start_over(move, run.found("b"))
         run.engine._copy_chunk(sessions, *found)  # the columns that it speaks of are gone
         run.quiet()
         run.alike("b")
@@ -165,7 +183,7 @@ def test_keys_of_an_undecided_xa_transaction_are_read_by_the_new_copy(pair: Pair
         run.quiet()
         pair.source.execute("XA START 'x'", f"INSERT INTO `{schema}`.b VALUES (5, 5)", "XA END 'x'", "XA PREPARE 'x'")
         wait_until(lambda: run.sound() and run.buffer.prepared_xids(), "the PREPARE is streamed")
-        start = threading.Thread(target=lambda: run.starter.start_over(move, run.found("b")))
+        start = threading.Thread(target=lambda: run.start_over(move, run.found("b")))
         move = run.let_go("b")
         start.start()
         wait_until(
@@ -227,7 +245,7 @@ def dies_while_one_starts_over(pair: Pair, schema: str, path: Path, copying: Eve
             f"UPDATE `{schema}`.a SET v = 200 WHERE id = 2",
         )
         with stalled(patch, of("b", KeyRange)) as never:
-            run.starter.start_over(move, run.found("b"))
+            run.start_over(move, run.found("b"))
             never.wait()
             run.checkpoints.save([])
             copying.set()
