@@ -138,8 +138,14 @@ class StatusReporter(CutoverReporter):
     def tables_start(self, error: FerryError) -> None:
         """Tables start over, or join, while all others go on."""
         self._set_conditions(NOTHING_COPIED)
+        if self._verification is not None:
+            self.progress.set_condition(Condition.VERIFIED, None, Reason.RUNNING)
         self.message(f"copying these tables while all others go on: {error.message}")
         log.warning("the run goes on while these tables are copied: %s", error)
+
+    def joined(self, names: Sequence[str]) -> None:
+        """These tables were created after the start, and are moved too."""
+        self._joined = names
 
     def set_new_tables(self, tables: Sequence[TableName]) -> None:
         """Set the tables that match the patterns now and did not exist when the copy began."""

@@ -189,10 +189,10 @@ class Coordinator:
         run = self._begin_tracking()
         run.checkpoints.save_now_if_possible()  # records that a failed attempt is over
         if not run.follows:
-            run.follows = True
             run.operations.look_for_new_tables()
             self._bring_objects()
             run.operations.start_verifying()
+            run.follows = True
         while True:
             self.tick()
             missing = self._missing_gates()

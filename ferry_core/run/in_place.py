@@ -146,7 +146,10 @@ class InPlace:
         """The moves that begin, in the run's set; none of them is followed yet."""
         tables = [table for table in context.tables if table.id in context.copied_again]
         joining = [table for table in tables if table.id not in stopped]
-        self._checkpoints.state.joins(table.id for table in joining)
+        if joining:
+            state = self._checkpoints.state
+            state.joins(table.id for table in joining)
+            self._reporter.joined(state.joined)
         begin = [self._moves.replace(stopped[table.id], table) for table in tables if table.id in stopped]
         begin += [self._moves.join(table) for table in joining]
         self._parts.context.tables[:] = [move.table for move in self._moves]
@@ -189,8 +192,13 @@ class InPlace:
 
     def _empty(self, move: TableMove) -> None:
         with self._parts.context.connections.target() as session:
-            empty_unrecorded(self._parts.fence, session, [move], self._tick)
+            empty_unrecorded(self._parts.fence, session, [move], self._wait_while_paused)
         writes_begin(self._parts.fence, [move.table.target])  # before its events count, and are flushed
+
+    def _wait_while_paused(self) -> None:
+        self._tick()
+        while self._parts.throttle.pause.paused:
+            self._wait(NAP_SECONDS)
 
     def _compare(self, table: Table) -> None:
         context = self._parts.context

@@ -42,7 +42,7 @@ class Started:
     streams: bool = False
     """Whether tracking has begun, or is about to."""
     follows: bool = False
-    """Whether Streaming was entered."""
+    """Whether the verification has begun, in Streaming."""
     under_way: bool = False
     """Whether chunks may be read. An error before that starts the run again."""
     recorded: bool = False

@@ -253,7 +253,8 @@ class Engine:
 
     def _fail(self, name: str, error: BaseException) -> None:
         """Record the first error. If a changed definition caused it, wait for the stream to name the statement."""
-        if name != STREAMER and isinstance(error, DataError) and error.reason == Reason.TABLE_NOT_AS_KNOWN:
+        waited = name == STREAMER or error in self.explained.unexplained
+        if not waited and isinstance(error, DataError) and error.reason == Reason.TABLE_NOT_AS_KNOWN:
             deadline = time.monotonic() + EXPLAIN_SECONDS
             while not (self.ending.is_set() or self._stream_ended.wait(IDLE_SECONDS) or time.monotonic() > deadline):
                 pass

@@ -31,6 +31,8 @@ class Explained:
     def __init__(self, moves: MoveSet, ending: Cancellation) -> None:
         self._moves = moves
         self._ending = ending
+        self.unexplained: list[BaseException] = []
+        """Errors for which the stream gave no reason in time."""
 
     def by(self, move: TableMove, error: BaseException) -> bool:
         """Whether the stream has let go of this move."""
@@ -39,6 +41,8 @@ class Explained:
         deadline = time.monotonic() + (EXPLAIN_SECONDS if _not_as_known(error) else 0.0)
         while not move.let_go and time.monotonic() < deadline and not self._ending.is_set():
             self._moves.wait_let_go(self._moves.times_let_go, LOOK_SECONDS)
+        if not move.let_go and _not_as_known(error):
+            self.unexplained.append(error)
         return move.let_go
 
     def tried(self, body: Callable[[], T]) -> T | None:
@@ -48,6 +52,7 @@ class Explained:
             return body()
         except DataError as error:
             if not (_not_as_known(error) and self._let_go_since(moment)):
+                self.unexplained.append(error)
                 raise
             log.info("a table that is copied again is not as it was: %s", error.problem)
             return None

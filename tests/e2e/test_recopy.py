@@ -108,6 +108,30 @@ def test_a_changed_table_is_copied_again_and_the_others_are_not(cli: FerryCli, c
         cut_over(cli, process)
 
 
+@pytest.mark.always
+def test_the_other_tables_go_on_while_one_starts_over(cli: FerryCli) -> None:
+    """It stands still between its old rows and its new ones; meanwhile the other is copied and flushed."""
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
+    cli.spec["throttle"] = {"maxRowsPerSecond": 200}
+    with Proxy(target.host, target.port) as proxy:
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        with cli.process() as process:
+            process.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 200)
+            proxy.hold(f"DROP TABLE IF EXISTS `{schema}`.`t`".encode())
+            source.execute(f"ALTER TABLE `{schema}`.t DROP COLUMN v, ADD COLUMN w INT NOT NULL DEFAULT 1 FIRST")
+            proxy.wait_held()
+            copied = target.value(f"SELECT COUNT(*) FROM `{schema}`.other")
+            source.execute(f"UPDATE `{schema}`.other SET v = 'flushed' WHERE id = 0", f"DELETE FROM `{schema}`.t")
+            flushed = f"SELECT COUNT(*) FROM `{schema}`.other WHERE v = 'flushed'"
+            wait_until(lambda: target.value(flushed), "it is flushed")
+            wait_until(lambda: target.value(f"SELECT COUNT(*) FROM `{schema}`.other") > copied + 100, "it is copied")
+            source.execute(f"INSERT INTO `{schema}`.t VALUES (3, 300)")
+            proxy.release()
+            process.post("throttle", {"maxRowsPerSecond": None})
+            cut_over(cli, process)
+            assert "resuming from the checkpoint" not in process.log.read_text()
+
+
 def test_ten_statements_in_ten_seconds_while_rows_are_copied(cli: FerryCli) -> None:
     source, schema = cli.pair.source, cli.schema
     cli.spec["throttle"] = {"maxRowsPerSecond": 300}

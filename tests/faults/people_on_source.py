@@ -159,7 +159,7 @@ PEOPLE = (
     nothing_to_do(
         "A table is created that the selection matches, with schema.onNewTable: Copy",
         "copying; streaming; while the copier is down; CuttingOver",
-        "the run resumes from its checkpoint with the new table; an attempt is undone, and made again",
+        "the new table is copied beside the others; an attempt is undone, and made again",
         tested(
             "e2e/test_new_tables.py::test_a_new_table_is_copied_and_the_others_keep_their_rows",
             "e2e/test_new_tables.py::test_a_run_that_is_killed_while_it_makes_the_table",

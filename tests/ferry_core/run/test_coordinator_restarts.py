@@ -84,6 +84,43 @@ def test_an_error_that_a_changed_definition_explains_has_the_table_copied_again(
     assert run.copied_again == ["shop.t", "shop.child"]
 
 
+@pytest.mark.parametrize("stage", [Stage.COPYING, Stage.STREAMING, Stage.READY_FOR_CUTOVER])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_changed_table_starts_over_alone_if_it_can(make_run: MakeRun, stage: Stage, alone: bool) -> None:
+    run = run_until(make_run, stage)
+    run.startup.copies_again, run.alone = True, alone
+
+    def change() -> None:
+        run.planned.append(changed("shop.t"))
+        run.during[Stage.READY_FOR_CUTOVER] = run.wish(DesiredState.approved)
+
+    run.during[stage] = change
+    assert run.run() is ExitCode.DONE
+    assert run.startup.starts == (1 if alone else 2)
+    assert run.copied_again == ([] if alone else ["shop.t", "shop.child"])
+    assert run.operations.calls.count("start alone shop.t") == alone
+    assert run.stages[run.stages.index(stage) :][1] is Stage.COPYING
+
+
+def test_a_table_that_changes_while_it_starts_over_does_so_again(make_run: MakeRun) -> None:
+    run = make_run()
+    run.startup.copies_again, run.alone = True, True
+    run.failing["start alone shop.t"] = changed("shop.u")
+    run.during[Stage.COPYING] = lambda: run.planned.append(changed("shop.t"))
+    assert run.run() is ExitCode.DONE
+    assert run.startup.starts == 1
+    assert [call for call in run.operations.calls if "alone" in call] == ["start alone shop.t", "start alone shop.u"]
+
+
+def test_a_table_changed_during_an_attempt_begins_the_run_again(make_run: MakeRun) -> None:
+    """The attempt has to be undone, and nothing is known of what its steps still do."""
+    run = run_until(make_run, Stage.CUTTING_OVER)
+    run.startup.copies_again, run.alone = True, True
+    run.during[Stage.CUTTING_OVER] = lambda: run.planned.append(changed("shop.t"))
+    assert run.run() is ExitCode.DONE
+    assert run.startup.starts == 2
+
+
 def changed(table: str) -> DataError:
     error = DataError(Reason.SCHEMA_CHANGED, f"{table} was altered")
     error.changed = frozenset({table})
