@@ -124,7 +124,7 @@ class BackgroundVerifier:
         self._running = running
         self._passed.set()
         while not self._ending.wait(self._pause()):
-            self.explained.tried(self._turn)  # otherwise what was looked at is still unproven
+            self.explained.tried(self._turn, self._moves)  # otherwise what was looked at is still unproven
 
     def _turn(self) -> None:
         self._look()
@@ -209,7 +209,8 @@ class BackgroundVerifier:
         verdict = self.explained.tried(
             lambda: self._verifier.full_pass(
                 self._ending, self._events.verified, self._waits.flushed, moves, self._buffer.is_pending
-            )
+            ),
+            moves,
         )
         if verdict is None:
             for move in moves:
@@ -222,7 +223,7 @@ class BackgroundVerifier:
         decided = {move.table for move in verdict.decided}
         for table in decided.difference(one.table for one in verdict.differing):
             self._verifier.unproven.lost_nothing(moves_of[table])
-        self._judge(verdict.differing, decided)
+        self._judge([one for one in verdict.differing if not moves_of[one.table].let_go], decided)
         return sorted(verdict.unfinished, key=lambda move: move.id)
 
     def _pause(self) -> float:
@@ -244,7 +245,9 @@ class BackgroundVerifier:
             self._seen[row] = seen.get(row, (0, difference))[0] + 1, difference
         if not self._seen and not proof.found:
             self.differing = ""
-        self._judge([difference for times, difference in self._seen.values() if times >= SAME_DIFFERENCE_TIMES])
+        known = {move.table for move in self._moves if not move.let_go}  # others are copied again
+        steady = [one for times, one in self._seen.values() if times >= SAME_DIFFERENCE_TIMES]
+        self._judge([one for one in steady if one.table in known])
         self._repairs.look()
         whole = self._verifier.unproven.whole_moves()
         if whole:
@@ -276,8 +279,6 @@ class BackgroundVerifier:
         During an attempt they are left alone: it compares them itself, and they are found again after it. ``decided``:
         no other row of these tables differs.
         """
-        known = {move.table for move in self._moves if not move.let_go}
-        differing = [one for one in differing if one.table in known]  # the others are copied again
         if not differing:
             return
         if self._wanted.on_mismatch() is OnMismatch.FAIL:
@@ -335,7 +336,9 @@ class BackgroundVerifier:
         workers = 0 if due.request else CONTINUOUS_WORKERS
         suspects: Mapping[TableMove, Sequence[KeyLiterals]] | None = None
         try:
-            suspects = self.explained.tried(lambda: self._comparing(cancelled, progress, due.moves, workers, may_go_on))
+            suspects = self.explained.tried(
+                lambda: self._comparing(cancelled, progress, due.moves, workers, may_go_on), self._moves
+            )
         except KeyUnusable:
             raise
         except RetriableError as error:

@@ -7,7 +7,7 @@ verify.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from ferry_core.cancellation import Cancellation
@@ -36,33 +36,29 @@ class Explained:
 
     def by(self, move: TableMove, error: BaseException) -> bool:
         """Whether the stream has let go of this move."""
-        if not isinstance(error, ConfigError | DataError):
-            return False
-        deadline = time.monotonic() + (EXPLAIN_SECONDS if _not_as_known(error) else 0.0)
-        while not move.let_go and time.monotonic() < deadline and not self._ending.is_set():
-            self._moves.wait_let_go(self._moves.times_let_go, LOOK_SECONDS)
-        if not move.let_go and _not_as_known(error):
-            self.unexplained.append(error)
-        return move.let_go
+        return isinstance(error, ConfigError | DataError) and self._let_go([move], error)
 
-    def tried(self, body: Callable[[], T]) -> T | None:
-        """The body's result. None if it met an error that names no move, and the stream lets go of one then."""
-        moment = self._moves.times_let_go
+    def tried(self, body: Callable[[], T], moves: Iterable[TableMove]) -> T | None:
+        """The body's result. None if it met an error that names no move, and the stream has let go of one of these."""
+        known = list(moves)
         try:
             return body()
         except DataError as error:
-            if not (_not_as_known(error) and self._let_go_since(moment)):
-                self.unexplained.append(error)
+            if not (_not_as_known(error) and self._let_go(known, error)):
                 raise
             log.info("a table that is copied again is not as it was: %s", error.problem)
             return None
 
-    def _let_go_since(self, moment: int) -> bool:
-        deadline = time.monotonic() + EXPLAIN_SECONDS
-        while time.monotonic() < deadline and not self._ending.is_set():
-            if self._moves.wait_let_go(moment, LOOK_SECONDS):
-                return True
-        return False
+    def _let_go(self, moves: Sequence[TableMove], error: ConfigError | DataError) -> bool:
+        waits = _not_as_known(error)
+        deadline = time.monotonic() + (EXPLAIN_SECONDS if waits else 0.0)
+        while not (found := any(move.let_go for move in moves)):
+            if time.monotonic() >= deadline or self._ending.is_set():
+                break
+            self._moves.wait_let_go(self._moves.times_let_go, LOOK_SECONDS)
+        if waits and not found:
+            self.unexplained.append(error)
+        return found
 
 
 def _not_as_known(error: ConfigError | DataError) -> bool:
