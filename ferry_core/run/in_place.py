@@ -19,12 +19,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 from ferry_core.api.choices import CreateTables
+from ferry_core.consistency.table_start import empty_tables
 from ferry_core.errors import ConfigError, DataError, KeyUnusable, RetriableError, ServerRestarted
 from ferry_core.moves.move import TableMove
 from ferry_core.preflight import CheckResult, PreflightContext
 from ferry_core.preflight.target import unlike
 from ferry_core.report.status_reporter import StatusReporter
-from ferry_core.run.claim import claim_again, empty_unrecorded, writes_begin
+from ferry_core.run.claim import claim_again, writes_begin
 from ferry_core.run.copy_again import until_back
 from ferry_core.run.creating import create_on_target
 from ferry_core.run.definitions import SINCE_THE_START, refuse_changed
@@ -34,7 +35,7 @@ from ferry_core.run.setup import RunContext, refuse_lost, validate_again
 from ferry_core.run.started import Checkpointing
 from ferry_core.schema.create import Creation
 from ferry_core.tables.table import Table
-from ferry_core.text import shortlist
+from ferry_core.text import counted, shortlist
 from ferry_core.workers.starting import MoveStarter, StartSteps
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ class InPlace:
         context = self._validated(stopped)
         begin = self._replaced(context, {move.id: move for move in stopped})
         self._checkpoints.save()
-        claim_again(context, self._parts.fence)
+        if {str(move.table.target) for move in begin}.difference(self._parts.fence.read().tables):
+            claim_again(context, self._parts.fence)
         self._create(context, {move.id: move for move in begin})
         for move in begin:
             self._starter.begin(move)
@@ -191,9 +193,16 @@ class InPlace:
     # -- steps of a start -----------------------------------------------------------------------------------------
 
     def _empty(self, move: TableMove) -> None:
+        """Before its events count, and are flushed. The lease row is locked only for a table that joins: every write of
+        the others waits for it.
+        """
+        fence, target = self._parts.fence, move.table.target
+        if str(target) in fence.read().unwritten:
+            writes_begin(fence, [target])
+            return
         with self._parts.context.connections.target() as session:
-            empty_unrecorded(self._parts.fence, session, [move], self._wait_while_paused)
-        writes_begin(self._parts.fence, [move.table.target])  # before its events count, and are flushed
+            if deleted := empty_tables(fence, session, [move], self._wait_while_paused):
+                log.info("%s: deleted %s on the target before its copy", move.id, counted(deleted, "row"))
 
     def _wait_while_paused(self) -> None:
         self._tick()
