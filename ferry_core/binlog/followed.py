@@ -5,11 +5,12 @@ Tables can join a running run or start over. The streamer asks for the current s
 within one. ``moves`` implements both protocols.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from ferry_core.binlog.sink import StreamMark
 from ferry_core.binlog.table_map import WireColumn
+from ferry_core.errors import DataError
 from ferry_core.schema.cascades import Cascade
 from ferry_core.tables.table import Table
 
@@ -46,3 +47,9 @@ class FollowedTables(Protocol[M_co]):
 
     def followed(self, processed: StreamMark) -> Sequence[M_co]:
         """Tables whose events count from now on; the last transaction ended at ``processed``."""
+
+
+LetsGo = Callable[[Sequence[M], DataError], bool]
+"""Whether the stream may go on without these tables, whose statement is the error's reason. It no longer follows them
+then, from this statement on.
+"""

@@ -20,7 +20,7 @@ from ferry_core.binlog import events
 from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.elsewhere import Elsewhere, Judge
 from ferry_core.binlog.ending import BinlogEnd
-from ferry_core.binlog.followed import FollowedTables, M
+from ferry_core.binlog.followed import FollowedTables, LetsGo, M
 from ferry_core.binlog.handshake import Dump, SourceFacts, close, open_dump
 from ferry_core.binlog.history import has_transaction, prove_history
 from ferry_core.binlog.late_rows import LateRows
@@ -37,7 +37,7 @@ from ferry_core.binlog.source_errors import (
     purged,
 )
 from ferry_core.binlog.status import StreamStatus
-from ferry_core.binlog.transactions import LetsGo, Transactions
+from ferry_core.binlog.transactions import Transactions
 from ferry_core.errors import LoginRefused, RetriableError, ServerRestarted
 from ferry_core.mysql.endpoint import Endpoint
 from ferry_core.mysql.file_position import FilePosition

@@ -6,7 +6,7 @@ its thread, so that an interrupted transaction begins again. The only I/O is rea
 
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Generic, Protocol
 
@@ -15,7 +15,7 @@ from ferry_core.binlog.checksums import Checksums
 from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.elsewhere import Elsewhere
 from ferry_core.binlog.events import unreadable
-from ferry_core.binlog.followed import FollowedTables, M
+from ferry_core.binlog.followed import FollowedTables, LetsGo, M
 from ferry_core.binlog.group import Group
 from ferry_core.binlog.key_decoder import key_decoder
 from ferry_core.binlog.last_read import LastRead, further
@@ -43,12 +43,6 @@ _PERHAPS_DDL = frozenset(
 )
 """MySQL's CREATE TABLE ... SELECT begins a transaction."""
 _DUMMY = re.compile(r"# Dummy event replacing event type \d+ *")  # MariaDB sends it in place of an unreadable event
-
-
-LetsGo = Callable[[Sequence[M], DataError], bool]
-"""Whether the stream may go on without these tables, whose statement is the error's reason. It no longer follows them
-then, from this statement on.
-"""
 
 
 class EventSource(Protocol):
