@@ -9,7 +9,7 @@ MariaDB 11.8.
 import functools
 import struct
 from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, Protocol, TypeVar
 from zlib import crc32
 
 from ferry_core.binlog.client_text import decoded
@@ -42,6 +42,14 @@ GTID_LIST = 163
 MARIADB_GTID = 162
 MARIADB_QUERY_COMPRESSED = 165
 MARIADB_ROWS_COMPRESSED = range(166, 172)
+
+ROWS = frozenset(
+    {
+        *range(WRITE_ROWS_V1, DELETE_ROWS_V1 + 1),
+        *range(WRITE_ROWS, DELETE_ROWS + 1),
+        PARTIAL_UPDATE_ROWS,
+    }
+)
 
 HARMLESS = {
     5: "intvar",  # the next three only prepare a statement, which is checked by itself
@@ -124,6 +132,12 @@ def _whole(parse: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result
             raise unreadable(f"a malformed event ({parse.__name__.removeprefix('parse_')}: {error})") from error
 
     return guarded
+
+
+class EventSource(Protocol):
+    """``Frames``, or a captured stream."""
+
+    def next_event(self) -> bytes: ...
 
 
 class Format(NamedTuple):

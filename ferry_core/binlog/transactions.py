@@ -8,13 +8,13 @@ import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Generic, Protocol
+from typing import Generic
 
 from ferry_core.binlog import compressed, events, files, order, unresumable
 from ferry_core.binlog.checksums import Checksums
 from ferry_core.binlog.counters import Counters
 from ferry_core.binlog.elsewhere import Elsewhere
-from ferry_core.binlog.events import unreadable
+from ferry_core.binlog.events import EventSource, unreadable
 from ferry_core.binlog.followed import FollowedTables, LetsGo, M
 from ferry_core.binlog.group import Group
 from ferry_core.binlog.key_decoder import key_decoder
@@ -29,13 +29,6 @@ from ferry_core.schema.alterations import Alteration
 from ferry_core.schema.statements import NOTHING, StatementEffect, StatementKind
 from ferry_core.tables.table import ALL_ROWS_RAW, TableName
 
-_ROWS = frozenset(
-    {
-        *range(events.WRITE_ROWS_V1, events.DELETE_ROWS_V1 + 1),
-        *range(events.WRITE_ROWS, events.DELETE_ROWS + 1),
-        events.PARTIAL_UPDATE_ROWS,
-    }
-)
 _NO_TABLE = b"\xff\xff\xff\x00\x00\x00"  # table id of a row event that only marks the end of a statement
 _NOWHERE = bytes(4)  # in place of an offset: an event that is not in the file
 _PERHAPS_DDL = frozenset(
@@ -43,12 +36,6 @@ _PERHAPS_DDL = frozenset(
 )
 """MySQL's CREATE TABLE ... SELECT begins a transaction."""
 _DUMMY = re.compile(r"# Dummy event replacing event type \d+ *")  # MariaDB sends it in place of an unreadable event
-
-
-class EventSource(Protocol):
-    """``Frames``, or a captured stream."""
-
-    def next_event(self) -> bytes: ...
 
 
 class Transactions(Generic[M]):
@@ -123,7 +110,7 @@ class Transactions(Generic[M]):
                 counters.offset = counters.end_of(data)
 
     def _apply(self, data: bytes, kind: int, end: int) -> None:
-        if kind in _ROWS:
+        if kind in events.ROWS:
             tracked = self._maps.get(data[20:26])
             if tracked is not None:
                 self._rows(tracked, kind, data, end)
