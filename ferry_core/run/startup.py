@@ -92,6 +92,7 @@ class RunStartup:
         self._is_alone = False
         self._has_run = False
         self._context: RunContext | None = None
+        self._running: RunState | None = None
         self._created: list[Table] = []
         self._planned: list[str] = []
         self._deferred: list[str] = []
@@ -113,7 +114,8 @@ class RunStartup:
 
     @property
     def joining(self) -> frozenset[str]:
-        state = self._context.state if self._context is not None else None
+        stored = self._context.state if self._context is not None else None
+        state = self._running or stored
         return state.joining if state is not None else frozenset()
 
     @property
@@ -125,7 +127,7 @@ class RunStartup:
         self._alone.close()
 
     def start(self, series: AttemptSeries) -> Started | None:
-        self._context, self._start_undone = None, False
+        self._context, self._running, self._start_undone = None, None, False
         self._created, self._planned, self._deferred = [], [], []
         with ExitStack() as opened, self._reporter.long_step():  # nothing ticks until the threads are started
             self._be_alone()
@@ -325,6 +327,7 @@ class RunStartup:
     def _started(self, begun: Begun, series: AttemptSeries, opened: ExitStack) -> Started:
         """Make the threads and what they share. None runs yet."""
         context, fence, _, state, _, moves = begun
+        self._running = state
         connect = partial(reading, self._connections.source, begun.visibility)
         rows = SourceSessions(connect, lambda: self._intent.now.workers)
         verifier = Verifier(moves, rows, self._connections.target) if self._verifies else None
