@@ -1,6 +1,7 @@
 # One image for both: `ferry` (copiers) and `ferry-operator`. `make image` builds it without a registry, upon a base made
 # of Debian packages; `docker build .` upon the public one.
-ARG BASE=python:3.13-slim
+# By digest: the same files for everybody and for good. `docker buildx imagetools inspect python:3.13-slim` shows a newer one.
+ARG BASE=python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${BASE} AS build
 # Where a proxy signs with a CA of its own, its bundle is mounted and named by these.

@@ -20,10 +20,10 @@ from functools import partial
 
 from ferry_core.api.choices import CreateTables
 from ferry_core.consistency.table_start import empty_tables
-from ferry_core.errors import ConfigError, DataError, KeyUnusable, RetriableError, ServerRestarted
+from ferry_core.errors import DataError, KeyUnusable, RetriableError, ServerRestarted
 from ferry_core.moves.move import TableMove
 from ferry_core.preflight import CheckResult, PreflightContext
-from ferry_core.preflight.target import unlike
+from ferry_core.preflight.again import refuse_new_trouble
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.claim import claim_again, writes_begin
 from ferry_core.run.copy_again import until_back
@@ -171,8 +171,7 @@ class InPlace:
                 kept = KeptObjects(self._checkpoints.state.objects, self._checkpoints.save)
                 create_on_target(context, self._parts.fence, source, target, creation, kept)
             checked = PreflightContext(spec, context.uid, source, target, context.tables, context.started)
-            for finding in unlike(checked):
-                raise ConfigError(finding.reason, finding.message)
+            refuse_new_trouble(checked)
 
     def _planned(
         self,

@@ -200,3 +200,13 @@ MOMENTS: dict[str, tuple[str, Moment]] = {
     "stopped locked": ("killed with writes stopped", stopped_locked),
     "resuming": ("Resuming", resuming),
 }
+
+STARTING = ("validating", "creating", "tracking")
+COPYING = ("copying", "committing")
+FOLLOWING = ("streaming", "verifying", "ready")
+ATTEMPT = ("intent", "locking", "locked", "draining", "recording")
+BEFORE_CUTOVER = (*STARTING, *COPYING, *FOLLOWING, "resuming")
+RUNNING = (*BEFORE_CUTOVER, *ATTEMPT, "watching")
+"""A copier is there."""
+DOWN = ("stopped copying", "stopped streaming", "stopped locked")
+"""None is."""

@@ -1,6 +1,7 @@
 """Faults of the network between the copier and the servers."""
 
 from ferry_core.reasons import Reason
+from tests.faults.moments import COPYING, RUNNING
 from tests.faults.table import Cell, Made, Outcome, Section, nothing_to_do, tested
 
 NETWORK = Section(
@@ -20,7 +21,7 @@ NETWORK = Section(
             "All connections to the target break",
             "any phase before the cutover",
             "they are opened again; what they may have committed is proven ended first",
-            Made("target cut", ("draining",)),
+            Made("target cut", RUNNING),
         ),
         nothing_to_do(
             "The source gets a statement, and its answer is lost",
@@ -28,78 +29,56 @@ NETWORK = Section(
             "the statement is repeated; writes that it has stopped are allowed again",
             Made(
                 "source answer lost",
-                (
-                    "copying",
-                    "locking",
-                ),
+                ("validating", "tracking", "copying", "verifying", "resuming", "locking", "locked"),
             ),
         ),
         nothing_to_do(
             "All connections to the source break",
             "any phase before the cutover",
             "they are opened again; the stream continues where it was",
-            Made(
-                "source cut",
-                (
-                    "tracking",
-                    "intent",
-                ),
-            ),
+            Made("source cut", RUNNING),
         ),
         nothing_to_do(
-            "The same, to the target",
+            "Connections to the source break after some thousand bytes, again and again",
             "any phase before the cutover",
             "ConnectionLost in the log, retried",
-            Made("target cut often", ("locked",)),
+            Made("source cut often", RUNNING),
+        ),
+        nothing_to_do(
+            "Connections to the target break after some thousand bytes, again and again",
+            "any phase before the cutover",
+            "ConnectionLost in the log, retried",
+            Made("target cut often", RUNNING),
         ),
         nothing_to_do(
             "The target gets a statement, and its answer is lost",
             "start, copying, streaming, CuttingOver: before its start is recorded",
             "what may have been committed is proven ended first, then the statement is repeated",
-            Made("target answer lost", ("streaming",)),
+            Made("target answer lost", ("creating", *COPYING, "streaming", "intent", "draining", "recording")),
         ),
         nothing_to_do(
             "The source is silent for seconds, and no connection breaks",
             "any phase",
             "nothing moves meanwhile",
-            Made(
-                "source silent",
-                (
-                    "verifying",
-                    "locking",
-                ),
-            ),
+            Made("source silent", RUNNING),
         ),
         nothing_to_do(
             "The target is silent for seconds, and no connection breaks",
             "any phase",
             "nothing moves meanwhile",
-            Made(
-                "target silent",
-                (
-                    "streaming",
-                    "verifying",
-                    "recording",
-                ),
-            ),
+            Made("target silent", RUNNING),
         ),
         nothing_to_do(
             "The network is slow",
             "copying, under the lock",
             "everything takes longer",
-            Made(
-                "source slow",
-                (
-                    "copying",
-                    "locked",
-                ),
-            ),
+            Made("source slow", RUNNING),
         ),
         nothing_to_do(
             "The network to the target is slow",
             "copying, under the lock",
             "everything takes longer",
-            Made("target slow", ("locked",)),
+            Made("target slow", RUNNING),
         ),
         Cell(
             "The answer to the record of the cutover is lost",

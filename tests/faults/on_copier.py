@@ -1,6 +1,7 @@
 """Faults of the copier."""
 
 from ferry_core.reasons import Reason
+from tests.faults.moments import RUNNING
 from tests.faults.table import Cell, Made, NotMade, Outcome, Section, nothing_to_do, tested
 
 COPIER = Section(
@@ -20,14 +21,7 @@ COPIER = Section(
             "kill -9",
             "at each step",
             "the next start resumes from the checkpoint, and first unlocks a source that an attempt has locked",
-            Made(
-                "copier killed",
-                (
-                    "creating",
-                    "locking",
-                    "recording",
-                ),
-            ),
+            Made("copier killed", RUNNING),
         ),
         nothing_to_do(
             "kill -9 again and again",
@@ -50,27 +44,13 @@ COPIER = Section(
             "SIGTERM",
             "at each step",
             "exit code 143; the next start resumes",
-            Made(
-                "copier terminated",
-                (
-                    "tracking",
-                    "ready",
-                    "intent",
-                ),
-            ),
+            Made("copier terminated", RUNNING),
         ),
         nothing_to_do(
             "It is frozen for seconds",
             "any phase",
             "nothing moves meanwhile; an attempt may fail and writes are allowed again",
-            Made(
-                "copier frozen",
-                (
-                    "copying",
-                    "verifying",
-                    "recording",
-                ),
-            ),
+            Made("copier frozen", RUNNING),
         ),
         nothing_to_do(
             "SIGTERM while a server hangs",

@@ -1,6 +1,7 @@
 """Faults of the source."""
 
 from ferry_core.reasons import Reason
+from tests.faults.moments import DOWN, RUNNING
 from tests.faults.people_on_source import PEOPLE
 from tests.faults.replica_as_source import REPLICA
 from tests.faults.table import START_OVER, Cell, Made, Outcome, Section, nothing_to_do, tested
@@ -16,47 +17,19 @@ SOURCE = Section(
             "It is restarted",
             "any phase before the cutover",
             _RESTARTED,
-            Made(
-                "source restarted",
-                (
-                    "creating",
-                    "copying",
-                    "verifying",
-                    "locked",
-                ),
-            ),
+            Made("source restarted", (*RUNNING, *DOWN)),
         ),
         nothing_to_do(
             "It crashes and loses nothing",
             "any phase before the cutover",
             _RESTARTED,
-            Made(
-                "source killed",
-                (
-                    "creating",
-                    "tracking",
-                    "committing",
-                    "streaming",
-                    "verifying",
-                    "ready",
-                    "locked",
-                    "recording",
-                ),
-            ),
+            Made("source killed", RUNNING),
         ),
         nothing_to_do(
             "It is restarted or crashes",
             "while the copier is down",
             "the start resumes, and verifies all rows",
-            Made(
-                "source killed",
-                (
-                    "stopped copying",
-                    "stopped streaming",
-                    "stopped locked",
-                    "resuming",
-                ),
-            ),
+            Made("source killed", DOWN),
         ),
         nothing_to_do(
             "It is restarted",
@@ -211,16 +184,7 @@ SOURCE = Section(
             "It hangs for seconds",
             "any phase before the cutover",
             "nothing moves meanwhile",
-            Made(
-                "source hangs",
-                (
-                    "tracking",
-                    "copying",
-                    "locking",
-                    "locked",
-                    "recording",
-                ),
-            ),
+            Made("source hangs", RUNNING),
         ),
         Cell(
             "It hangs for longer than an attempt may take",

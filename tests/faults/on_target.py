@@ -1,6 +1,7 @@
 """Faults of the target, and what people do on it."""
 
 from ferry_core.reasons import Reason
+from tests.faults.moments import ATTEMPT, COPYING, DOWN, FOLLOWING, RUNNING
 from tests.faults.table import Cell, Made, Outcome, Section, nothing_to_do, tested
 
 _RESTARTED = (
@@ -23,65 +24,37 @@ TARGET = Section(
             "It crashes and loses nothing",
             "any phase before the cutover",
             f"{_RESTARTED}; an attempt fails and the next one begins by itself",
-            Made(
-                "target killed",
-                (
-                    "creating",
-                    "copying",
-                    "committing",
-                    "streaming",
-                    "intent",
-                ),
-            ),
+            Made("target killed", (*RUNNING, *DOWN)),
         ),
         nothing_to_do(
             "It is restarted",
             "any phase before the cutover",
             _RESTARTED,
-            Made(
-                "target restarted",
-                (
-                    "locked",
-                    "draining",
-                ),
-            ),
+            Made("target restarted", (*RUNNING, *DOWN)),
         ),
         nothing_to_do(
             "It hangs for seconds",
             "any phase",
             "nothing moves meanwhile",
-            Made(
-                "target hangs",
-                (
-                    "verifying",
-                    "locked",
-                ),
-            ),
+            Made("target hangs", RUNNING),
         ),
         nothing_to_do(
             "All its connections are taken",
             "any phase before the cutover",
             "the errors in the log, retried",
-            Made("target connections taken", ("copying", "verifying", "locked")),
+            Made("target connections taken", RUNNING),
         ),
         nothing_to_do(
             "Somebody kills every session",
             "any phase before the cutover",
             "the sessions are replaced",
-            Made(
-                "target sessions killed",
-                (
-                    "copying",
-                    "verifying",
-                    "locked",
-                ),
-            ),
+            Made("target sessions killed", RUNNING),
         ),
         nothing_to_do(
             "It crashes and loses its last commits",
             "ready",
             "an older state whose rows are there is used, and all rows are verified again",
-            Made("target loses commits", ("ready",)),
+            Made("target loses commits", ("streaming", "ready", "stopped streaming")),
         ),
         nothing_to_do(
             "It crashes for longer than an attempt may take",
@@ -225,7 +198,7 @@ TARGET = Section(
             Outcome.STOPS,
             "LeaseRemoved; nothing more is written",
             "ferry abort, or restore the row",
-            Made("lease removed", ("locked",)),
+            Made("lease removed", (*COPYING, *FOLLOWING, *ATTEMPT)),
             Reason.LEASE_REMOVED,
         ),
         Cell(
@@ -234,7 +207,7 @@ TARGET = Section(
             Outcome.STOPS,
             "NewerRun; nothing more is written, and an attempt is undone",
             "nothing, if it was another run; otherwise start again",
-            Made("lease taken", ("locked",)),
+            Made("lease taken", (*COPYING, *FOLLOWING, *ATTEMPT)),
             Reason.NEWER_RUN,
         ),
         nothing_to_do(

@@ -1,6 +1,7 @@
 """What people and other programs do on the source. Part of ``on_source``'s section."""
 
 from ferry_core.reasons import Reason
+from tests.faults.moments import BEFORE_CUTOVER, COPYING, DOWN, FOLLOWING, RUNNING
 from tests.faults.table import START_OVER, Cell, Made, NotMade, Outcome, nothing_to_do, tested
 
 _DDL = "SchemaChanged with the table and the statement"
@@ -10,14 +11,7 @@ PEOPLE = (
         "Somebody sets read_only for a moment",
         "copying, streaming, ready",
         "an attempt that finds it set fails, and the next one begins by itself",
-        Made(
-            "source read-only",
-            (
-                "creating",
-                "copying",
-                "ready",
-            ),
-        ),
+        Made("source read-only", (*BEFORE_CUTOVER, "intent")),
     ),
     Cell(
         "Somebody else holds read_only when an attempt begins",
@@ -110,14 +104,7 @@ PEOPLE = (
         "Its binlog is rotated",
         "any phase",
         "nothing",
-        Made(
-            "binlog rotated",
-            (
-                "copying",
-                "locked",
-                "stopped streaming",
-            ),
-        ),
+        Made("binlog rotated", (*RUNNING, *DOWN)),
     ),
     Cell(
         "Its binlog is purged beyond the position",
@@ -146,15 +133,10 @@ PEOPLE = (
             Outcome.STOPS,
             _DDL,
             "start over with a fresh copy: undoing it does not help",
-            Made(f"table {what}", moments),
+            Made(f"table {what}", (*COPYING, *FOLLOWING, "resuming", "intent", "locking", *DOWN)),
             Reason.SCHEMA_CHANGED,
         )
-        for what, moments in (
-            ("altered", ("copying", "verifying", "ready", "stopped streaming")),
-            ("truncated", ("copying", "stopped streaming")),
-            ("renamed", ("copying", "ready")),
-            ("dropped", ("streaming", "stopped streaming")),
-        )
+        for what in ("altered", "truncated", "renamed", "dropped")
     ),
     nothing_to_do(
         "A table is created that the selection matches, with schema.onNewTable: Copy",
@@ -236,21 +218,25 @@ PEOPLE = (
         "Checksums change",
         "copying, streaming, under the lock",
         "nothing",
-        Made(
-            "checksums change",
-            (
-                "tracking",
-                "copying",
-                "verifying",
-                "locked",
-            ),
-        ),
+        Made("checksums change", (*RUNNING, *DOWN)),
     ),
     nothing_to_do(
         "sql_mode, time_zone, autocommit and timeouts change, on both ends, and all sessions end",
-        "copying",
+        "any phase",
         "nothing: every session sets what it needs",
-        tested("ferry_core/mysql/test_session.py::test_the_servers_limits_do_not_apply_to_our_sessions"),
+        Made("settings change", (*RUNNING, *DOWN)),
+    ),
+    nothing_to_do(
+        "Row images become MINIMAL",
+        "any phase",
+        "nothing: rows are read, not taken from the binlog",
+        Made("row images change", (*RUNNING, *DOWN)),
+    ),
+    nothing_to_do(
+        "All its connections are taken",
+        "any phase before the cutover",
+        "the errors in the log, retried",
+        Made("source connections taken", RUNNING),
     ),
     nothing_to_do(
         "Its password is rotated",
@@ -262,18 +248,7 @@ PEOPLE = (
         "Somebody kills every session",
         "any phase",
         "the sessions are replaced",
-        Made(
-            "source sessions killed",
-            (
-                "tracking",
-                "copying",
-                "streaming",
-                "verifying",
-                "intent",
-                "locking",
-                "locked",
-            ),
-        ),
+        Made("source sessions killed", RUNNING),
     ),
     nothing_to_do(
         "Its clock jumps",
@@ -285,7 +260,7 @@ PEOPLE = (
         "A prepared transaction is left open and decided later",
         "tracking begins",
         "the start waits for it",
-        Made("xa left open", ("tracking",)),
+        Made("xa left open", ("tracking", *COPYING, *FOLLOWING, "resuming", "intent", "stopped streaming")),
     ),
     Cell(
         "A prepared transaction stays undecided",
