@@ -100,8 +100,9 @@ test-network: setup kubernetes  ## a move with NetworkPolicies in force, by kube
 	$(BIN)/pytest -n 0 --network tests/network
 
 .PHONY: faults
-faults: setup  ## every fault of docs/faults.md at every moment, on both families (half an hour on two cores)
-	$(BIN)/pytest -n 3 tests/faults
+faults: setup kubernetes  ## every fault of docs/faults.md at every moment, and every test that it names (some hours)
+	$(BIN)/python -m tests.faults.page --named-tests > build/named_tests
+	$(BIN)/pytest -n 3 tests/faults @build/named_tests
 
 # How long; SEED=... of a round that failed replays it, FAMILY=mysql is only one of the two.
 SECONDS ?= 600

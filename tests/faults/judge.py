@@ -81,6 +81,18 @@ def stops(scene: Scene, reason: str, codes: tuple[int, ...] = (64, 65)) -> Ended
     assert code in codes, shown
     assert "Traceback" not in text, shown
     assert any(line.startswith(f"ferry: {reason}: ") for line in ended.failures), shown
+    assert not _handed_over(scene), f"the cutover is recorded\n{shown}"
     scene.writable()
     not_blocked_for_long(scene)
     return ended
+
+
+def _handed_over(scene: Scene) -> bool:
+    """Without a lease, or its table, nothing is recorded."""
+    target = scene.pair.target
+    if not target.query(
+        "SELECT 1 FROM information_schema.TABLES WHERE (TABLE_SCHEMA, TABLE_NAME) = ('mysql_ferry', 'lease')"
+    ):
+        return False
+    found = target.query("SELECT phase FROM mysql_ferry.lease WHERE ferry_uid = %s", (scene.uid,))
+    return any(phase == "Completed" for (phase,) in found)

@@ -2,7 +2,9 @@
 
 from ferry_core.reasons import Reason
 from tests.faults.moments import COPYING, RUNNING
-from tests.faults.table import Cell, Made, Outcome, Section, nothing_to_do, tested
+from tests.faults.table import NOBODY, Cell, Made, Outcome, Section, nothing_to_do, tested
+
+_NOT_HELD = "no statement to this server is held back then"
 
 NETWORK = Section(
     "The network",
@@ -21,7 +23,7 @@ NETWORK = Section(
             "All connections to the target break",
             "any phase before the cutover",
             "they are opened again; what they may have committed is proven ended first",
-            Made("target cut", RUNNING),
+            Made("target cut", RUNNING, NOBODY),
         ),
         nothing_to_do(
             "The source gets a statement, and its answer is lost",
@@ -30,55 +32,58 @@ NETWORK = Section(
             Made(
                 "source answer lost",
                 ("validating", "tracking", "copying", "verifying", "resuming", "locking", "locked"),
+                _NOT_HELD,
             ),
         ),
         nothing_to_do(
             "All connections to the source break",
             "any phase before the cutover",
             "they are opened again; the stream continues where it was",
-            Made("source cut", RUNNING),
+            Made("source cut", RUNNING, NOBODY),
         ),
         nothing_to_do(
             "Connections to the source break after some thousand bytes, again and again",
             "any phase before the cutover",
             "ConnectionLost in the log, retried",
-            Made("source cut often", RUNNING),
+            Made("source cut often", RUNNING, NOBODY),
         ),
         nothing_to_do(
             "Connections to the target break after some thousand bytes, again and again",
             "any phase before the cutover",
             "ConnectionLost in the log, retried",
-            Made("target cut often", RUNNING),
+            Made("target cut often", RUNNING, NOBODY),
         ),
         nothing_to_do(
             "The target gets a statement, and its answer is lost",
             "start, copying, streaming, CuttingOver: before its start is recorded",
             "what may have been committed is proven ended first, then the statement is repeated",
-            Made("target answer lost", ("creating", *COPYING, "streaming", "intent", "draining", "recording")),
+            Made(
+                "target answer lost", ("creating", *COPYING, "streaming", "intent", "draining", "recording"), _NOT_HELD
+            ),
         ),
         nothing_to_do(
             "The source is silent for seconds, and no connection breaks",
             "any phase",
             "nothing moves meanwhile",
-            Made("source silent", RUNNING),
+            Made("source silent", RUNNING, NOBODY),
         ),
         nothing_to_do(
             "The target is silent for seconds, and no connection breaks",
             "any phase",
             "nothing moves meanwhile",
-            Made("target silent", RUNNING),
+            Made("target silent", RUNNING, NOBODY),
         ),
         nothing_to_do(
             "The network is slow",
             "copying, under the lock",
             "everything takes longer",
-            Made("source slow", RUNNING),
+            Made("source slow", RUNNING, NOBODY),
         ),
         nothing_to_do(
             "The network to the target is slow",
             "copying, under the lock",
             "everything takes longer",
-            Made("target slow", RUNNING),
+            Made("target slow", RUNNING, NOBODY),
         ),
         Cell(
             "The answer to the record of the cutover is lost",

@@ -1,7 +1,7 @@
 """Faults of the copier."""
 
 from ferry_core.reasons import Reason
-from tests.faults.moments import RUNNING
+from tests.faults.moments import DOWN, RUNNING
 from tests.faults.table import Cell, Made, NotMade, Outcome, Section, nothing_to_do, tested
 
 COPIER = Section(
@@ -21,7 +21,7 @@ COPIER = Section(
             "kill -9",
             "at each step",
             "the next start resumes from the checkpoint, and first unlocks a source that an attempt has locked",
-            Made("copier killed", RUNNING),
+            Made("copier killed", RUNNING, "it is down"),
         ),
         nothing_to_do(
             "kill -9 again and again",
@@ -44,13 +44,13 @@ COPIER = Section(
             "SIGTERM",
             "at each step",
             "exit code 143; the next start resumes",
-            Made("copier terminated", RUNNING),
+            Made("copier terminated", RUNNING, "it is down"),
         ),
         nothing_to_do(
             "It is frozen for seconds",
             "any phase",
             "nothing moves meanwhile; an attempt may fail and writes are allowed again",
-            Made("copier frozen", RUNNING),
+            Made("copier frozen", RUNNING, "it is down"),
         ),
         nothing_to_do(
             "SIGTERM while a server hangs",
@@ -203,6 +203,15 @@ COPIER = Section(
                 "e2e/test_selection.py::test_a_table_that_was_hidden_while_down",
             ),
             Reason.SCHEMA_CHANGED,
+        ),
+        Cell(
+            "The selection of tables changes",
+            "while it is down",
+            Outcome.STOPS,
+            "NeedsRestart with the field",
+            "take it back, or start over with --restart",
+            Made("selection changes", DOWN, "a running copier does not read it again"),
+            Reason.NEEDS_RESTART,
         ),
         nothing_to_do(
             "Settings of copy, throttle, verify and cutover change",

@@ -4,11 +4,13 @@ from ferry_core.reasons import Reason
 from tests.faults.moments import DOWN, RUNNING
 from tests.faults.people_on_source import PEOPLE
 from tests.faults.replica_as_source import REPLICA
-from tests.faults.table import START_OVER, Cell, Made, Outcome, Section, nothing_to_do, tested
+from tests.faults.table import NOBODY, START_OVER, Cell, Made, Outcome, Section, nothing_to_do, tested
 
 _RESTARTED = (
     "ServerRestarted in the log; the run resumes from its checkpoint in the same process, all rows are verified again"
 )
+
+_NOT_READ = "the run must have read what is lost; the tests named above lose it while it streams, and while it is down"
 
 SOURCE = Section(
     "The source",
@@ -72,7 +74,7 @@ SOURCE = Section(
             "RowsDiffer with the tables, once the rows were read again; they stay on the target",
             "write the rows back on the source, or start again without them; then set sync_binlog = 1 and "
             "innodb_flush_log_at_trx_commit = 1",
-            Made("source loses rows", ("ready",)),
+            Made("source loses rows", ("ready",), _NOT_READ),
             Reason.ROWS_DIFFER,
         ),
         Cell(
@@ -81,7 +83,7 @@ SOURCE = Section(
             Outcome.STOPS,
             "SourceHistoryLost",
             START_OVER,
-            Made("source loses tail", ("ready",)),
+            Made("source loses tail", ("ready",), _NOT_READ),
             Reason.SOURCE_HISTORY_LOST,
         ),
         Cell(
@@ -184,7 +186,7 @@ SOURCE = Section(
             "It hangs for seconds",
             "any phase before the cutover",
             "nothing moves meanwhile",
-            Made("source hangs", RUNNING),
+            Made("source hangs", RUNNING, NOBODY),
         ),
         Cell(
             "It hangs for longer than an attempt may take",

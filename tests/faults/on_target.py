@@ -1,11 +1,15 @@
 """Faults of the target, and what people do on it."""
 
 from ferry_core.reasons import Reason
-from tests.faults.moments import ATTEMPT, COPYING, DOWN, FOLLOWING, RUNNING
-from tests.faults.table import Cell, Made, Outcome, Section, nothing_to_do, tested
+from tests.faults.moments import COPYING, DOWN, FOLLOWING, RUNNING
+from tests.faults.table import NOBODY, Cell, Made, Outcome, Section, nothing_to_do, tested
 
 _RESTARTED = (
     "ServerRestarted in the log; the run resumes from its checkpoint in the same process, all rows are verified again"
+)
+
+_LEASE = (
+    "a start takes it anew; the transaction that records the cutover holds it; after the cutover nothing is written"
 )
 
 TARGET = Section(
@@ -36,25 +40,29 @@ TARGET = Section(
             "It hangs for seconds",
             "any phase",
             "nothing moves meanwhile",
-            Made("target hangs", RUNNING),
+            Made("target hangs", RUNNING, NOBODY),
         ),
         nothing_to_do(
             "All its connections are taken",
             "any phase before the cutover",
             "the errors in the log, retried",
-            Made("target connections taken", RUNNING),
+            Made("target connections taken", RUNNING, NOBODY),
         ),
         nothing_to_do(
             "Somebody kills every session",
             "any phase before the cutover",
             "the sessions are replaced",
-            Made("target sessions killed", RUNNING),
+            Made("target sessions killed", RUNNING, NOBODY),
         ),
         nothing_to_do(
             "It crashes and loses its last commits",
             "ready",
             "an older state whose rows are there is used, and all rows are verified again",
-            Made("target loses commits", ("streaming", "ready", "stopped streaming")),
+            Made(
+                "target loses commits",
+                ("streaming", "ready", "stopped streaming"),
+                "before, it has nothing to lose that was read; under the lock it is a crash for the attempt, as above",
+            ),
         ),
         nothing_to_do(
             "It crashes for longer than an attempt may take",
@@ -198,7 +206,16 @@ TARGET = Section(
             Outcome.STOPS,
             "LeaseRemoved; nothing more is written",
             "ferry abort, or restore the row",
-            Made("lease removed", (*COPYING, *FOLLOWING, *ATTEMPT)),
+            Made("lease removed", (*COPYING, *FOLLOWING, "intent", "locking", "locked", "draining"), _LEASE),
+            Reason.LEASE_REMOVED,
+        ),
+        Cell(
+            "Somebody drops the schema mysql_ferry",
+            "copying, streaming, ready, under the lock",
+            Outcome.STOPS,
+            "LeaseRemoved; nothing more is written",
+            "start over with --restart",
+            Made("helper tables dropped", (*COPYING, *FOLLOWING, "intent", "locking", "locked", "draining"), _LEASE),
             Reason.LEASE_REMOVED,
         ),
         Cell(
@@ -207,7 +224,7 @@ TARGET = Section(
             Outcome.STOPS,
             "NewerRun; nothing more is written, and an attempt is undone",
             "nothing, if it was another run; otherwise start again",
-            Made("lease taken", (*COPYING, *FOLLOWING, *ATTEMPT)),
+            Made("lease taken", (*COPYING, *FOLLOWING, "intent", "locking", "locked", "draining"), _LEASE),
             Reason.NEWER_RUN,
         ),
         nothing_to_do(

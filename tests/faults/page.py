@@ -1,5 +1,9 @@
-"""docs/faults.md, from the table. ``python -m tests.faults.page`` writes it; ``test_table.py`` compares."""
+"""docs/faults.md, from the table. ``python -m tests.faults.page`` writes it; ``test_table.py`` compares.
 
+With ``--named-tests`` it prints the tests that rows name, for `make faults`.
+"""
+
+import sys
 from pathlib import Path
 
 from tests.faults.in_kubernetes import KUBERNETES
@@ -10,7 +14,7 @@ from tests.faults.on_copier import COPIER
 from tests.faults.on_source import SOURCE
 from tests.faults.on_target import TARGET
 from tests.faults.races import RACES
-from tests.faults.table import BOTH, Cell, Forced, Made, NotMade, Outcome, Section, cases
+from tests.faults.table import BOTH, Cell, Elsewhere, Forced, Made, NotMade, Outcome, Section, cases
 
 SECTIONS: tuple[Section, ...] = (SOURCE, TARGET, COPIER, NETWORK, KUBERNETES, RACES)
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
@@ -57,11 +61,21 @@ def _checked(cell: Cell) -> str:
     if isinstance(checked, NotMade):
         return f"not made: {checked.why}"
     if isinstance(checked, Made):
-        return "<br>".join(MOMENTS[moment][0] for moment in checked.moments)
+        left_out = [f"not at other moments: {checked.others}"] if checked.others else []
+        return "<br>".join([*(MOMENTS[moment][0] for moment in checked.moments), *left_out])
     if isinstance(checked, Forced):
         return "<br>".join(POINTS[point] for point in checked.points)
     return "<br>".join(f"`{name.rpartition('/')[2].replace('.py::', ' ')}`" for name in checked.names)
 
 
+def named_tests() -> list[str]:
+    """Of the rows that are made elsewhere, as pytest takes them."""
+    checked = [cell.checked for section in SECTIONS for cell in section.cells]
+    return sorted({f"tests/{name}" for one in checked if isinstance(one, Elsewhere) for name in one.names})
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    if sys.argv[1:] == ["--named-tests"]:
+        print("\n".join(named_tests()))
+    else:
+        PAGE.write_text(page())

@@ -2,16 +2,22 @@
 
 from ferry_core.reasons import Reason
 from tests.faults.moments import BEFORE_CUTOVER, COPYING, DOWN, FOLLOWING, RUNNING
-from tests.faults.table import START_OVER, Cell, Made, NotMade, Outcome, nothing_to_do, tested
+from tests.faults.table import NOBODY, START_OVER, Cell, Made, NotMade, Outcome, nothing_to_do, tested
 
 _DDL = "SchemaChanged with the table and the statement"
+
+_DDL_NOT_AT = "a start is validated again, as below; under the lock the source refuses it"
 
 PEOPLE = (
     nothing_to_do(
         "Somebody sets read_only for a moment",
         "copying, streaming, ready",
         "an attempt that finds it set fails, and the next one begins by itself",
-        Made("source read-only", (*BEFORE_CUTOVER, "intent")),
+        Made(
+            "source read-only",
+            (*BEFORE_CUTOVER, "intent"),
+            "later it is the lock of the attempt, which the next rows are about; a copier that is down does not see it",
+        ),
     ),
     Cell(
         "Somebody else holds read_only when an attempt begins",
@@ -133,7 +139,7 @@ PEOPLE = (
             Outcome.STOPS,
             _DDL,
             "start over with a fresh copy: undoing it does not help",
-            Made(f"table {what}", (*COPYING, *FOLLOWING, "resuming", "intent", "locking", *DOWN)),
+            Made(f"table {what}", (*COPYING, *FOLLOWING, "resuming", "intent", "locking", *DOWN), _DDL_NOT_AT),
             Reason.SCHEMA_CHANGED,
         )
         for what in ("altered", "truncated", "renamed", "dropped")
@@ -236,7 +242,7 @@ PEOPLE = (
         "All its connections are taken",
         "any phase before the cutover",
         "the errors in the log, retried",
-        Made("source connections taken", RUNNING),
+        Made("source connections taken", RUNNING, NOBODY),
     ),
     nothing_to_do(
         "Its password is rotated",
@@ -248,7 +254,7 @@ PEOPLE = (
         "Somebody kills every session",
         "any phase",
         "the sessions are replaced",
-        Made("source sessions killed", RUNNING),
+        Made("source sessions killed", RUNNING, NOBODY),
     ),
     nothing_to_do(
         "Its clock jumps",
@@ -258,9 +264,13 @@ PEOPLE = (
     ),
     nothing_to_do(
         "A prepared transaction is left open and decided later",
-        "tracking begins",
-        "the start waits for it",
-        Made("xa left open", ("tracking", *COPYING, *FOLLOWING, "resuming", "intent", "stopped streaming")),
+        "any phase before writes are stopped",
+        "a start and an attempt wait for it",
+        Made(
+            "xa left open",
+            ("tracking", *COPYING, *FOLLOWING, "resuming", "intent", "stopped streaming"),
+            "before, the start waits for it as when tracking begins; under the lock the source refuses XA PREPARE",
+        ),
     ),
     Cell(
         "A prepared transaction stays undecided",

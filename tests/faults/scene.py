@@ -25,7 +25,7 @@ _COMMITS = "SET SESSION autocommit = 1"  # the driver trusts what the server say
 
 
 class Clock(UntilStopped):
-    """An application that counts in one row as fast as it is let, and notes how long it was refused."""
+    """An application that counts in one row as fast as it is let, and notes how long it was refused or had to wait."""
 
     def __init__(self, server: Server, schema: str) -> None:
         super().__init__()
@@ -36,33 +36,33 @@ class Clock(UntilStopped):
         self.unknown = 0
         """Updates whose answer was lost."""
         self.longest_block = 0.0
-        """Seconds for which read_only refused it, until it was let again."""
+        """Seconds from the first write that read_only refused, or that waited, until one was acknowledged. The time
+        of a server that accepts no connection does not count."""
 
     def run(self) -> None:
         while not self.stopping.wait(0.05):
-            with (
-                contextlib.suppress(pymysql.MySQLError, OSError),
-                contextlib.closing(
-                    self._server.connect(user=USER, password=PASSWORD, init_command=_COMMITS)
-                ) as connection,
-            ):
+            try:
+                connection = self._server.connect(user=USER, password=PASSWORD, init_command=_COMMITS)
+            except (pymysql.MySQLError, OSError):
+                self._refused_since = None
+                continue
+            with contextlib.suppress(pymysql.MySQLError, OSError), contextlib.closing(connection):
                 while not self.stopping.wait(0.04):
                     self._count(connection)
 
     def _count(self, connection: "pymysql.connections.Connection[Any]") -> None:
+        since = self._refused_since or time.monotonic()
         try:
             connection.cursor().execute(self._statement)
         except (pymysql.MySQLError, OSError) as error:
             if error.args and error.args[0] in _READ_ONLY:
-                self._refused_since = self._refused_since or time.monotonic()
+                self._refused_since = since
                 return
             self.unknown += 1
-            self._refused_since = None
             raise
         self.acknowledged += 1
-        if self._refused_since is not None:
-            self.longest_block = max(self.longest_block, time.monotonic() - self._refused_since)
-            self._refused_since = None
+        self.longest_block = max(self.longest_block, time.monotonic() - since)
+        self._refused_since = None
 
 
 class Scene(FerryUnderLoad):

@@ -12,6 +12,7 @@ from ferry_core.reasons import Reason
 from hack.servers import Family
 
 START_OVER = "ferry abort, empty the target tables, start over with a fresh copy"
+NOBODY = "no copier is connected"
 BOTH = (Family.MYSQL, Family.MARIADB)
 
 
@@ -30,6 +31,8 @@ class Made:
 
     event: str
     moments: tuple[str, ...]
+    others: str = ""
+    """Why it is not made at the other moments."""
     always: bool = False
     """Whether ``make test`` runs it in each slice, because it has failed once."""
 

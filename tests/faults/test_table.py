@@ -43,6 +43,17 @@ def test_every_case_has_an_event_and_a_moment_and_is_there_once() -> None:
     assert len(names) == len(set(names))
 
 
+def test_no_event_leaves_a_moment_out_without_a_reason(cells: list[Cell]) -> None:
+    made = [cell.checked for cell in cells if isinstance(cell.checked, Made)]
+    silent = {
+        event: missing
+        for event in EVENTS
+        if (missing := MOMENTS.keys() - {moment for rows in made if rows.event == event for moment in rows.moments})
+        and not any(rows.others for rows in made if rows.event == event)
+    }
+    assert silent == {}
+
+
 def test_whatever_stops_has_a_reason(cells: list[Cell]) -> None:
     assert [cell for cell in cells if (cell.reason is None) != (cell.outcome is Outcome.EXACT)] == []
 
