@@ -1,4 +1,4 @@
-"""What applications do to rows while these are being copied. ``test_races.py`` forces each at each ``POINTS``.
+"""What applications do to rows while these are being copied. ``test_races.py`` forces each at each of ``POINTS``.
 
 Tables: ``t`` (id, u UNIQUE, v), ``other`` of the same columns, ``words`` with a case-insensitive key, ``log`` that
 triggers write. Each string is one transaction, its statements separated by ``;``.
@@ -22,15 +22,22 @@ TABLES = (
 POINTS = {
     "chunk": "a chunk of the table is read, not written",
     "last chunk": "the chunk at the table's end is read, not written",
+    "two chunks": "its first and its last chunk are read, not written",
     "batch": "changed keys are read, not written",
     "started": "the stream follows, and no row is copied",
 }
+
+
+CHUNKS = {"t": ("1", "3"), "words": ("'a'", "'b'")}
+"""The bounds of the chunks of a table, as literals: three chunks of each."""
 
 
 @dataclass(frozen=True)
 class Race:
     what: str
     transactions: tuple[str, ...]
+    table: str = "t"
+    """Whose copying is held."""
     families: tuple[Family, ...] = (Family.MYSQL, Family.MARIADB)
 
 
@@ -83,7 +90,9 @@ RACES = {
             "UPDATE words SET k = 'A' WHERE k = 'a'",
             "DELETE FROM words WHERE k = 'B'",
             "INSERT INTO words VALUES ('B', 5)",
+            "UPDATE words SET k = 'C' WHERE k = 'c'",
         ),
+        table="words",
     ),
     "on duplicate key": Race(
         "INSERT ... ON DUPLICATE KEY UPDATE meets a row by its UNIQUE value",

@@ -23,6 +23,12 @@ RACES = Section(
             for race in FORCED.values()
         ),
         nothing_to_do(
+            "Rows enter and leave the first of two rules that match their table",
+            "copying",
+            _NOTHING,
+            tested("faults/test_races.py::test_rows_that_change_between_overlapping_rules"),
+        ),
+        nothing_to_do(
             "A UNIQUE value moves between two batches of one flush",
             "streaming",
             _NOTHING,
