@@ -71,7 +71,7 @@ class Config:
     generations: bool = True
     keep_in_flight: bool = True
     """R4: a key that changes while it is in flight waits for the next generation."""
-    forget_at: Literal["commit", "batch", "take"] = "commit"
+    forget_at: Literal["commit", "take"] = "commit"
     """R4: when a key stops holding the checkpoint back."""
     lag: bool = True
     xa_position: Literal["prepare", "commit", "none"] = "prepare"

@@ -61,6 +61,9 @@ MUTANTS = {
         "cutover/stand_in.py",
         f"{_CUTOVER}/test_write_block.py",
     ),
+    "a superseded run unlocks by the lease": CutoverMutant(
+        ONE.but(second_runs=1, fenced_undo=False), "cutover/unlocking.py", f"{_CUTOVER}/test_write_block.py"
+    ),
     "given up after the COMMIT was sent": CutoverMutant(
         ONE.but(give_up_excludes_record=False), "cutover/recording.py", f"{_CUTOVER}/test_write_block.py"
     ),

@@ -89,9 +89,7 @@ class Faults:
         if config.lag and not config.whole:
             holding = [pos for _, pos in run.pending]
             for generation in run.generations if config.forget_at != "take" else ():
-                over = {key for batch in generation.batches if batch.progress == COMMITTED for key in batch.keys}
-                forgotten = over if config.forget_at == "batch" else set()
-                holding += [pos for key, pos in generation.taken if key not in forgotten]
+                holding += [pos for _, pos in generation.taken]
             safe = min([safe, *holding])
         if config.xa_position != "none":
             safe = min([safe, *(held.pos for held in run.held)])

@@ -8,6 +8,7 @@ from tests.model.cutover import Cutover
 from tests.model.cutover_cases import MUTANTS, NOT_DETECTED, SAFE, CutoverMutant
 from tests.model.cutover_state import CutoverConfig
 from tests.model.explorer import explore
+from tests.model.rules import never_off
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 900
@@ -28,6 +29,11 @@ def test_something_is_wrong_without(mutant: CutoverMutant) -> None:
     assert found.wrong, found
     assert (ROOT / "ferry_core" / mutant.kept_by).is_file()
     assert (ROOT / "tests" / mutant.forced_by).is_file()
+
+
+def test_every_rule_is_switched_off_once() -> None:
+    configs = [*(mutant.config for mutant in MUTANTS.values()), *NOT_DETECTED.values()]
+    assert never_off(CutoverConfig(), configs) == set()
 
 
 @pytest.mark.parametrize("config", [pytest.param(config, id=name) for name, config in NOT_DETECTED.items()])

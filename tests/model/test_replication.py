@@ -12,6 +12,7 @@ from tests.model.config import Config
 from tests.model.explorer import Found, explore
 from tests.model.mutants import MUTANTS, Mutant
 from tests.model.replication import Replication
+from tests.model.rules import never_off
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 900
@@ -31,6 +32,11 @@ def test_nothing_is_lost(config: Config) -> None:
 def test_a_row_is_lost_without(mutant: Mutant) -> None:
     found = explore(Replication(mutant.config), SECONDS)
     assert found.wrong.startswith("source "), found
+
+
+def test_every_rule_is_switched_off_once() -> None:
+    configs = [*(mutant.config for mutant in MUTANTS.values()), *NOT_DETECTED.values()]
+    assert never_off(Config(), configs) == set()
 
 
 @pytest.mark.parametrize("config", [pytest.param(config, id=name) for name, config in NOT_DETECTED.items()])
