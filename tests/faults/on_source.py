@@ -1,6 +1,7 @@
 """Faults of the source."""
 
 from ferry_core.reasons import Reason
+from hack.servers import Family
 from tests.faults.moments import DOWN, RUNNING
 from tests.faults.people_on_source import PEOPLE
 from tests.faults.replica_as_source import REPLICA
@@ -107,6 +108,7 @@ SOURCE = Section(
             "reads wait for it without a limit, a second at a time; the message of the status names it",
             "end the transaction if it is forgotten",
             tested("e2e/test_without_gtids.py::test_locked_rows"),
+            families=(Family.MYSQL,),
         ),
         nothing_to_do(
             "A commit stalls, without GTIDs",
@@ -116,6 +118,7 @@ SOURCE = Section(
                 "ferry_core/consistency/test_visibility_by_file.py::test_a_flush_waits_for_a_stalled_commit",
                 "ferry_core/consistency/test_visibility_by_file.py::test_chunks_wait_for_commits_that_were_stalled_at_the_start",
             ),
+            families=(Family.MYSQL,),
         ),
         Cell(
             "It loses what was read, or is reset, without GTIDs",
@@ -129,12 +132,14 @@ SOURCE = Section(
                 "e2e/test_without_gtids.py::test_a_reset_between_stop_and_resume",
             ),
             Reason.SOURCE_HISTORY_LOST,
+            families=(Family.MYSQL,),
         ),
         nothing_to_do(
             "gtid_mode is switched on while nothing is written",
             "streaming, then the copier is killed",
             "the next start resumes; the newest file proves the history",
             tested("e2e/test_without_gtids.py::test_gtids_switched_on_while_nothing_was_written"),
+            families=(Family.MYSQL,),
         ),
         nothing_to_do(
             "The account's password changes",
@@ -150,6 +155,7 @@ SOURCE = Section(
             "set gtid_mode = ON_PERMISSIVE, and start again",
             tested("e2e/test_without_gtids.py::test_gtids_switched_on_before_everything_was_read"),
             Reason.GTID_MODE_CHANGED,
+            families=(Family.MYSQL,),
         ),
         nothing_to_do(
             "Another server answers at its address for some seconds",
@@ -181,6 +187,7 @@ SOURCE = Section(
                 "e2e/test_renamed_servers.py::test_a_source_renamed_under_the_lock",
                 "e2e/test_renamed_servers.py::test_a_new_start_resumes_with_the_renamed_server",
             ),
+            families=(Family.MARIADB,),
         ),
         nothing_to_do(
             "It hangs for seconds",

@@ -1,6 +1,7 @@
 """Races between an application's transactions and the copying of the same rows, as rows of the table."""
 
 from ferry_core.reasons import Reason
+from hack.servers import Family
 from tests.faults.interleavings import POINTS
 from tests.faults.interleavings import RACES as FORCED
 from tests.faults.table import Cell, Forced, Outcome, Section, nothing_to_do, tested
@@ -154,6 +155,7 @@ RACES = Section(
                 "e2e/test_gtids_out_of_order.py::test_an_out_of_order_write_just_before_the_lock_is_not_lost",
                 "ferry_core/binlog/test_order.py::test_a_reconnect_reads_transactions_numbered_out_of_order",
             ),
+            families=(Family.MARIADB,),
         ),
         nothing_to_do(
             "A copier that was thought dead wakes",

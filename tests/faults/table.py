@@ -98,9 +98,9 @@ class Case:
         return f"{self.family.value}-{self.event}-{self.moment}".replace(" ", "_")
 
 
-def nothing_to_do(event: str, moment: str, see: str, checked: Checked) -> Cell:
+def nothing_to_do(event: str, moment: str, see: str, checked: Checked, families: tuple[Family, ...] = BOTH) -> Cell:
     """A row of what goes on by itself."""
-    return Cell(event, moment, Outcome.EXACT, see, "nothing", checked)
+    return Cell(event, moment, Outcome.EXACT, see, "nothing", checked, families=families)
 
 
 def tested(*names: str) -> Elsewhere:
