@@ -182,6 +182,7 @@ class Reason(StrEnum):
     EVENTS_ENABLED = "EventsEnabled"
     SEQUENCES_NOT_LOCKED = "SequencesNotLocked"
     FILTERED_TABLES_NOT_LOCKED = "FilteredTablesNotLocked"
+    WEBHOOKS_NOT_CALLED = "WebhooksNotCalled"
     WEBHOOK_TIMEOUT_TOO_LONG = "WebhookTimeoutTooLong"
     NEW_TABLES_NOT_CREATED = "NewTablesNotCreated"
     OPEN_XA_UNSEEN = "OpenXaUnseen"

@@ -53,10 +53,6 @@ def _hooked(cutover: "Cutover") -> bool:
     return cutover.source_lock is not SourceLockMode.WEBHOOK or bool(hooks and hooks.lock and hooks.unlock)
 
 
-def _hooks_are_called(cutover: "Cutover") -> bool:
-    return cutover.webhooks is None or cutover.source_lock is SourceLockMode.WEBHOOK
-
-
 def _scheduled(cutover: "Cutover") -> bool:
     return cutover.mode is not CutoverMode.SCHEDULED or cutover.not_before is not None
 
@@ -88,11 +84,6 @@ class Cutover(Model):
             "(has(self.webhooks) && has(self.webhooks.lock) && has(self.webhooks.unlock))",
             "sourceLock Webhook needs webhooks.lock and webhooks.unlock: give both, or choose another sourceLock",
             _hooked,
-        ),
-        Rule(
-            "!has(self.webhooks) || self.sourceLock == 'Webhook'",
-            "webhooks are called with sourceLock Webhook only: set sourceLock to Webhook, or remove webhooks",
-            _hooks_are_called,
         ),
         Rule(
             "self.mode == 'Manual' || !self.approved",

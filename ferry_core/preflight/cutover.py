@@ -151,8 +151,15 @@ def _filtered(context: PreflightContext) -> Iterator[Finding]:
         )
 
 
-def _hook_timeout(context: PreflightContext) -> Iterator[Finding]:
+def _hooks(context: PreflightContext) -> Iterator[Finding]:
     cutover = context.spec.cutover
+    if cutover.webhooks is not None and cutover.source_lock is not SourceLockMode.WEBHOOK:
+        yield warning(
+            Reason.WEBHOOKS_NOT_CALLED,
+            f"cutover.webhooks are not called with cutover.sourceLock: {cutover.source_lock}: set sourceLock to "
+            "Webhook if they are to stop the writes, or remove webhooks",
+        )
+        return
     hook = cutover.webhooks.lock if cutover.webhooks is not None else None
     if hook is not None and hook.timeout > cutover.deadline:
         yield warning(
@@ -172,5 +179,5 @@ CHECKS = (
     Check("sequences", "source", _sequences),
     Check("window of the cutover", "both", _window),
     Check("writers of other rows", "source", _filtered),
-    Check("webhooks", "both", _hook_timeout),
+    Check("webhooks", "both", _hooks),
 )

@@ -68,7 +68,7 @@ EXAMPLE: Manifest = {
         "notBefore": "2026-12-01T02:00:00Z",
         "notAfter": "2026-12-01T04:00:00Z",
         "maxLag": "1s",
-        "sourceLock": "Webhook",
+        "sourceLock": "ReadOnly",
         "webhooks": {
             "lock": {
                 "url": "https://gate.ops/lock",

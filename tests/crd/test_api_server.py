@@ -144,7 +144,6 @@ REFUSED_AT_CREATION: list[tuple[str, list[Change], str]] = [
         "notBefore must be before notAfter",
     ),
     ("time", [_set("cutover.notBefore", "tomorrow")], "spec.cutover.notBefore"),
-    ("webhook-unused", [_set("cutover.webhooks", _webhooks())], "set sourceLock to Webhook, or remove webhooks"),
     ("webhook", [_set("cutover.sourceLock", "Webhook")], "sourceLock Webhook needs webhooks.lock and webhooks.unlock"),
     (
         "approved-automatic",

@@ -68,7 +68,7 @@ NO_LIMITS = {
     *("ServerIdClash", "ServerIdZero", "SmallPacket", "SourceLosesCommits", "SourceReadOnly"),
     *("TargetChangesDefinitions", "TargetLosesCommits", "TargetReadOnly", "TargetTriggers"),
     *("UnknownCollation", "EventsEnabled", "SequencesNotLocked", "FilteredTablesNotLocked"),
-    *("WebhookTimeoutTooLong", "NewTablesNotCreated"),
+    *("WebhookTimeoutTooLong", "WebhooksNotCalled", "NewTablesNotCreated"),
     # a difference between two servers' definitions and values, which the message names
     *("DefinitionDiffers", "DefinitionRefused", "GeneratedBySession", "GeneratedFromTimestamp"),
     # states that pass, or that somebody has chosen

@@ -403,10 +403,15 @@ def test_settings_that_do_not_go_together(pair: Pair, tables: str) -> None:
     assert "stop the writes to all rows of" in found["FilteredTablesNotLocked"]
     assert "(11s) is longer than cutover.deadline (10s)" in found["WebhookTimeoutTooLong"]
     assert "schema.create is Never" in found["NewTablesNotCreated"]
+    unused = told(check(pair.source, pair.target, tables, cutover=hooks | {"sourceLock": "ReadOnly"}), Status.WARNING)
+    assert "set sourceLock to Webhook if they are to stop the writes" in unused["WebhooksNotCalled"]
     apart = ({"cutover": hooks | {"deadline": "11s"}}, {"tables": rules}, {"schema": {"onNewTable": "Copy"}})
     for fields in apart:
         warned = told(check(pair.source, pair.target, tables, **fields), Status.WARNING)
-        assert not {"FilteredTablesNotLocked", "WebhookTimeoutTooLong", "NewTablesNotCreated"} & warned.keys()
+        assert (
+            not {*("FilteredTablesNotLocked", "WebhookTimeoutTooLong", "WebhooksNotCalled", "NewTablesNotCreated")}
+            & warned.keys()
+        )
 
 
 def test_a_window_of_the_cutover_that_has_passed(pair: Pair, tables: str) -> None:
