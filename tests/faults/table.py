@@ -33,6 +33,8 @@ class Made:
     moments: tuple[str, ...]
     others: str = ""
     """Why it is not made at the other moments."""
+    turns: tuple[str, ...] | None = None
+    """Those of the moments of which ``make test`` runs a tenth in turn; None: all."""
     always: bool = False
     """Whether ``make test`` runs it in each slice, because it has failed once."""
 
@@ -92,6 +94,8 @@ class Case:
     event: str
     moment: str
     always: bool
+    seldom: bool
+    """Only `make faults` and `make test-all` run it."""
 
     @property
     def name(self) -> str:
@@ -114,4 +118,6 @@ def cases(sections: tuple[Section, ...]) -> Iterator[Case]:
             if isinstance(cell.checked, Made):
                 for family in cell.families:
                     for moment in cell.checked.moments:
-                        yield Case(cell, family, cell.checked.event, moment, cell.checked.always)
+                        made = cell.checked
+                        seldom = made.turns is not None and moment not in made.turns
+                        yield Case(cell, family, made.event, moment, made.always, seldom)

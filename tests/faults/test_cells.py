@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 def _parameters() -> Iterator[object]:
     for case in cases(SECTIONS):
-        marks = [pytest.mark.always] if case.always else []
+        marks = [pytest.mark.always] * case.always + [pytest.mark.seldom] * case.seldom
         yield pytest.param(case.family.value, case, id=case.name, marks=marks)
 
 

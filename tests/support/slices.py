@@ -9,7 +9,7 @@ so that successive commits cover all cells, and ``make test`` fits its 45 minute
 - The slow tests of one module of tests/hack, tests/chart and tests/image, which share a cluster, an operator or an
   image, are in one slice together.
 - Of any other slow test each slice has at least one cell. What is not slow is in each.
-- Of the cases of tests/faults a slice has a tenth, and all that are marked ``always``.
+- Of the cases of tests/faults a slice has a tenth, and all that are marked ``always``; none that is marked ``seldom``.
 """
 
 import subprocess
@@ -70,8 +70,10 @@ class Slice:
 
     def _has_fault(self, item: pytest.Item) -> bool:
         turn = self.number - 1 if self.turn is None else self.turn
-        always = item.get_closest_marker("always") is not None
-        return always or (_first_place(item.nodeid) - turn) % SLICES_OF_FAULTS == 0
+        if item.get_closest_marker("always") is not None:
+            return True
+        seldom = item.get_closest_marker("seldom") is not None
+        return not seldom and (_first_place(item.nodeid) - turn) % SLICES_OF_FAULTS == 0
 
     def _cells_left_out(self, items: Sequence[pytest.Item]) -> set[pytest.Item]:
         cells: dict[str, list[pytest.Item]] = defaultdict(list)
