@@ -2,7 +2,7 @@
 
 from ferry_core.reasons import Reason
 from hack.servers import Family
-from tests.faults.moments import DOWN, RUNNING
+from tests.faults.moments import ATTEMPT, BEFORE_CUTOVER, DOWN, RUNNING
 from tests.faults.people_on_source import PEOPLE
 from tests.faults.replica_as_source import REPLICA
 from tests.faults.table import NOBODY, START_OVER, Cell, Made, Outcome, Section, nothing_to_do, tested
@@ -13,6 +13,8 @@ _RESTARTED = (
 
 _NOT_READ = "the run must have read what is lost; the tests named above lose it while it streams, and while it is down"
 
+_READ_ONLY_ENDS = "after the cutover its read_only ends with it: see the row of that"
+
 SOURCE = Section(
     "The source",
     (
@@ -20,13 +22,13 @@ SOURCE = Section(
             "It is restarted",
             "any phase before the cutover",
             _RESTARTED,
-            Made("source restarted", (*RUNNING, *DOWN)),
+            Made("source restarted", (*BEFORE_CUTOVER, *ATTEMPT, *DOWN), _READ_ONLY_ENDS),
         ),
         nothing_to_do(
             "It crashes and loses nothing",
             "any phase before the cutover",
             _RESTARTED,
-            Made("source killed", RUNNING),
+            Made("source killed", (*BEFORE_CUTOVER, *ATTEMPT), _READ_ONLY_ENDS),
         ),
         nothing_to_do(
             "It is restarted or crashes",
