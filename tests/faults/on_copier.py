@@ -208,10 +208,10 @@ COPIER = Section(
             "The selection of tables changes",
             "while it is down",
             Outcome.STOPS,
-            "NeedsRestart with the field",
+            "SelectionChanged with the field",
             "take it back, or start over with --restart",
             Made("selection changes", DOWN, "a running copier does not read it again"),
-            Reason.NEEDS_RESTART,
+            Reason.SELECTION_CHANGED,
         ),
         nothing_to_do(
             "Settings of copy, throttle, verify and cutover change",
