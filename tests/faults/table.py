@@ -10,6 +10,7 @@ from enum import Enum
 
 from ferry_core.reasons import Reason
 from hack.servers import Family
+from tests.faults.turns import TURNS
 
 START_OVER = "ferry abort, empty the target tables, start over with a fresh copy"
 NOBODY = "no copier is connected"
@@ -33,8 +34,6 @@ class Made:
     moments: tuple[str, ...]
     others: str = ""
     """Why it is not made at the other moments."""
-    turns: tuple[str, ...] | None = None
-    """Those of the moments of which ``make test`` runs a tenth in turn; None: all."""
     always: bool = False
     """Whether ``make test`` runs it in each slice, because it has failed once."""
 
@@ -119,5 +118,5 @@ def cases(sections: tuple[Section, ...]) -> Iterator[Case]:
                 for family in cell.families:
                     for moment in cell.checked.moments:
                         made = cell.checked
-                        seldom = made.turns is not None and moment not in made.turns
+                        seldom = moment not in TURNS.get(made.event, (moment,))
                         yield Case(cell, family, made.event, moment, made.always, seldom)

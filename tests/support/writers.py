@@ -33,7 +33,7 @@ _CONFLICTS = (
     *(1205, 1213),  # lock wait, deadlock
     *(1402, 1613, 1614),  # the same for an XA transaction: rolled back
 )
-_LOST = (2003, 2006, 2013, 1040, 1053, 1317, 1927, 4031, 0)  # the server is unavailable or full, or a connection was killed
+_LOST = (2003, 2006, 2013, 1040, 1053, 1317, 1927, 4031, 0)  # no server, no room there, or a killed connection
 _UNKNOWN_XID = 1397
 _HOLD_SECONDS = 0.03
 _LONG_HOLD_SECONDS = 0.5
