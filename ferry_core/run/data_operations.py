@@ -119,11 +119,13 @@ class DataOperations:
         self._engine.start_copying()
 
     def start_alone(self, error: DataError, checkpoints: "Checkpointing", tick: Callable[[], None]) -> bool:
-        began = InPlace(self._parts, checkpoints, self._reporter, tick, self._indexes.is_building).start(error)
-        if began:
-            with contextlib.suppress(RetriableError), self._connections.source_control() as source:
-                self._rebuilds.note(source)
-        return began
+        building = self._indexes.is_building
+        return InPlace(self._parts, checkpoints, self._reporter, tick, building, self._note_built).start(error)
+
+    def _note_built(self, move: TableMove) -> None:
+        """If that fails, the table is compared again before the first attempt."""
+        with contextlib.suppress(RetriableError), self._connections.source_control() as source:
+            self._rebuilds.note(source, [move])
 
     def start_verifying(self) -> None:
         for move in self._engine.moves:

@@ -92,7 +92,7 @@ def rediscovered(
     if refused:
         raise _schema_changed(source, refused, since)
     for table, difference in changed.items():
-        log.warning("%s was changed on the source %s, and is copied again: %s", table.id, since, difference)
+        log.warning("%s was changed on the source since its start, and is copied again: %s", table.id, difference)
     if changed:
         cascades = [] if logs_cascades(source) else cascades_among(again.found.tables)
         forget(state, with_children([table.id for table in changed], cascades))

@@ -21,9 +21,9 @@ from functools import partial
 from ferry_core.api.choices import CreateTables
 from ferry_core.consistency.table_start import empty_tables
 from ferry_core.errors import DataError, KeyUnusable, RetriableError, ServerRestarted
-from ferry_core.moves.move import TableMove
+from ferry_core.moves.move import MoveState, TableMove
 from ferry_core.preflight import CheckResult, PreflightContext
-from ferry_core.preflight.again import refuse_new_trouble
+from ferry_core.preflight.again import refuse_merge_tables, refuse_new_trouble
 from ferry_core.report.status_reporter import StatusReporter
 from ferry_core.run.claim import claim_again, writes_begin
 from ferry_core.run.copy_again import until_back
@@ -48,6 +48,11 @@ class _NotAloneError(Exception):
     """The tables cannot start while the run goes on; the text says why."""
 
 
+def _unfinished(move: TableMove) -> bool:
+    """Whether it has to start again, perhaps because another statement ended its start after that was recorded."""
+    return move.let_go or not move.started or move.state in (MoveState.WAITING, MoveState.RESTARTING)
+
+
 class InPlace:
     """Of one call of ``start``, in the coordinator's thread."""
 
@@ -58,8 +63,11 @@ class InPlace:
         reporter: StatusReporter,
         tick: Callable[[], None],
         under_way: Callable[[TableMove], bool],
+        note: Callable[[TableMove], None],
     ) -> None:
-        """``tick`` raises what ends the run. ``under_way``: whether an index is being added to a move's table."""
+        """``tick`` raises what ends the run. ``under_way``: whether an index is being added to a move's table.
+        ``note`` remembers how a move's table was built, before its rows are read.
+        """
         self._parts = parts
         self._engine = parts.engine
         self._moves = parts.engine.moves
@@ -67,6 +75,7 @@ class InPlace:
         self._reporter = reporter
         self._tick = tick
         self._under_way = under_way
+        self._note = note
         steps = StartSteps(checkpoints.save, tick, self._empty, self._compare, self._unproven, reporter.message)
         self._starter = MoveStarter(parts.engine, steps)
 
@@ -89,14 +98,16 @@ class InPlace:
 
     def _start(self, changed: Collection[str]) -> None:
         self._moves.take_news()
-        stopped = [move for move in self._moves if move.let_go or not move.started or move.id in changed]
+        stopped = [move for move in self._moves if move.id in changed or _unfinished(move)]
         context = self._validated(stopped)
         begin = self._replaced(context, {move.id: move for move in stopped})
         self._checkpoints.save()
         if {str(move.table.target) for move in begin}.difference(self._parts.fence.read().tables):
             claim_again(context, self._parts.fence)
+        self._wait_while_paused()
         self._create(context, {move.id: move for move in begin})
         for move in begin:
+            self._note(move)
             self._starter.begin(move)
 
     # -- before ---------------------------------------------------------------------------------------------------
@@ -209,9 +220,12 @@ class InPlace:
             self._wait(NAP_SECONDS)
 
     def _compare(self, table: Table) -> None:
-        context = self._parts.context
-        with context.connections.source_control() as source:
-            refuse_changed(source, context.ferry.spec.tables, [table], SINCE_THE_START)
+        context, connections = self._parts.context, self._parts.context.connections
+        spec = context.ferry.spec
+        with connections.source_control() as source, connections.target() as target:
+            refuse_changed(source, spec.tables, [table], SINCE_THE_START)
+            # The stream sees a MERGE table being made only over a table that it follows.
+            refuse_merge_tables(PreflightContext(spec, context.uid, source, target, [table], context.started))
 
     def _unproven(self, move: TableMove) -> None:
         if self._parts.verifier is not None:

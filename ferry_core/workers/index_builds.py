@@ -77,6 +77,7 @@ class IndexBuilds:
         self._lock = threading.Lock()
         self._under_way: dict[TableMove, _UnderWay] = {}
         self._begun = 0
+        self._watching = False
         self._retrying = Retries(RETRY_SECONDS, engine.ending)
 
     def advance(self) -> bool:
@@ -88,11 +89,12 @@ class IndexBuilds:
             ready = [move for move in left if move.copied and not move.let_go and move not in self._under_way]
             begin = [] if self._paused() else ready[: max(0, self._wanted() - len(self._under_way))]
             self._under_way |= {move: _UnderWay(move, time.monotonic()) for move in begin}
+            unwatched, self._watching = not self._watching and bool(begin), self._watching or bool(begin)
         for move in begin:
             self._begun += 1
             self._engine.start(f"index-{self._begun}", partial(self._build, self._under_way[move]))
-            if self._begun == 1:
-                self._engine.start("index-watch", self._watch)
+        if unwatched:
+            self._engine.start("index-watch", self._watch)
         return False
 
     def is_building(self, move: TableMove) -> bool:
@@ -215,7 +217,11 @@ class IndexBuilds:
 
     def _watch(self) -> None:
         """Notice connections that were lost without a word, and how far the builds are."""
-        while not self._engine.ending.wait(LOOK_SECONDS) and any(move.deferred for move in self._engine.moves):
+        while not self._engine.ending.wait(LOOK_SECONDS):
+            with self._lock:
+                if not any(move.deferred for move in self._engine.moves):
+                    self._watching = False  # a table that starts over later may need one again
+                    return
             try:
                 with self._engine.flow.writer.hurried_control() as session:
                     self._look(session)

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import threading
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from tests.support.compare import assert_equal_schemas
 from tests.support.ferry_cli import Ended, FerryCli, FerryProcess
+from tests.support.ferry_under_load import condition
 from tests.support.proxy import Proxy
 from tests.support.servers import Pair
 from tests.support.waits import meanwhile, wait_until
@@ -64,6 +66,11 @@ def copies(process: FerryProcess) -> int:
     return process.log.read_text().count("to be copied again")
 
 
+def seen(process: FerryProcess) -> int:
+    """How many statements it has met that have a table start over while the run goes on."""
+    return process.log.read_text().count("the run goes on while these tables are copied")
+
+
 def cut_over(cli: FerryCli, process: FerryProcess) -> None:
     process.wait_stage("ReadyForCutover")
     process.post("cutover")
@@ -114,7 +121,7 @@ def test_the_other_tables_go_on_while_one_starts_over(cli: FerryCli) -> None:
     source, target, schema = cli.pair.source, cli.pair.target, cli.schema
     cli.spec["throttle"] = {"maxRowsPerSecond": 200}
     with Proxy(target.host, target.port) as proxy:
-        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled"}}
+        cli.spec["target"] |= {"port": proxy.port, "tls": {"mode": "Disabled", "allowPublicKeyRetrieval": True}}
         with cli.process() as process:
             process.start().wait_status(lambda status: status["progress"]["rowsCopied"] > 200)
             proxy.hold(f"DROP TABLE IF EXISTS `{schema}`.`t`".encode())
@@ -130,6 +137,41 @@ def test_the_other_tables_go_on_while_one_starts_over(cli: FerryCli) -> None:
             process.post("throttle", {"maxRowsPerSecond": None})
             cut_over(cli, process)
             assert "resuming from the checkpoint" not in process.log.read_text()
+
+
+@pytest.mark.always
+def test_a_second_table_changes_while_the_first_one_starts_over(cli: FerryCli) -> None:
+    """The start of the first is recorded, and waits for a prepared transaction of others."""
+    source, schema = cli.pair.source, cli.schema
+    xid = f"'{schema[-12:]}'"
+    with cli.process() as process:
+        process.start().wait_stage(*STREAMING)
+        with contextlib.closing(source.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(f"XA START {xid}")
+            cursor.execute(f"UPDATE `{schema}`.parent SET v = 9 WHERE id = 1")
+            cursor.execute(f"XA END {xid}")
+            cursor.execute(f"XA PREPARE {xid}")
+        source.execute(f"ALTER TABLE `{schema}`.t ADD COLUMN w INT NOT NULL DEFAULT 1 FIRST")
+        process.wait_status(lambda status: "waiting for XA transactions" in status["message"])
+        source.execute(f"ALTER TABLE `{schema}`.other ADD COLUMN w INT NOT NULL DEFAULT 1 FIRST")
+        wait_until(lambda: seen(process) == 2, "the second one starts over, too")
+        source.decide_xa(f"XA COMMIT {xid}")
+        cut_over(cli, process)
+
+
+def test_a_table_that_changes_during_a_pause_keeps_its_rows_on_the_target_until_it_is_over(cli: FerryCli) -> None:
+    source, target, schema = cli.pair.source, cli.pair.target, cli.schema
+    with cli.process() as process:
+        process.start().wait_stage(*STREAMING)
+        process.post("pause")
+        process.wait_status(lambda status: condition(status, "Paused")["status"] == "True")
+        source.execute(f"TRUNCATE TABLE `{schema}`.t", f"INSERT INTO `{schema}`.t VALUES (7, 'seven')")
+        wait_until(lambda: seen(process), "the statement is seen")
+        begun = time.monotonic()
+        while time.monotonic() < begun + 2:
+            assert target.value(f"SELECT COUNT(*) FROM `{schema}`.t") == 3
+        process.post("resume")
+        cut_over(cli, process)
 
 
 def test_ten_statements_in_ten_seconds_while_rows_are_copied(cli: FerryCli) -> None:

@@ -156,3 +156,15 @@ def test_a_table_counts_as_rebuilt_unless_its_time_was_noted(mysql_pair: Pair, s
             rebuilds.note(source)
         assert [move.table.source.name for move in rebuilds.look(source)] == ([] if noted else ["t"])
         assert rebuilds.look(source) == []
+
+
+def test_a_table_that_starts_over_hides_no_rebuild_of_another_one(pair: Pair, schema: str) -> None:
+    pair.source.execute(f"USE `{schema}`", *MYISAM, "CREATE TABLE u (id INT PRIMARY KEY, v INT) ENGINE=MyISAM")
+    with Session(pair.source.endpoint(), Purpose.CONTROL) as source:
+        moves = MoveSet.of(discover(source, Tables(include=[f"{schema}.*"])), Copy())
+        rebuilds = Rebuilds(moves)
+        rebuilds.note(source)
+        for name in "tu":
+            pair.source.execute("DO SLEEP(1.1)", f"REPAIR LOCAL TABLE `{schema}`.{name}")  # its time is in seconds
+        rebuilds.note(source, [move for move in moves if move.table.source.name == "u"])
+        assert [move.table.source.name for move in rebuilds.look(source)] == ["t"]
