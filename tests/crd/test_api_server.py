@@ -71,6 +71,8 @@ def test_the_whole_example_is_accepted_and_returned_unchanged(ferries: Ferries) 
     wanted["source"]["credentialsSecretRef"] |= {"usernameKey": "username", "passwordKey": "password"}
     wanted["target"]["credentialsSecretRef"] |= {"usernameKey": "username", "passwordKey": "password"}
     wanted["target"]["replicas"] = []
+    for server in (wanted["source"], *wanted["source"]["replicas"], wanted["target"]):
+        server["tls"]["allowPublicKeyRetrieval"] = False
     wanted["cutover"]["webhooks"]["lock"]["tokenSecretRef"]["key"] = "token"
     wanted["cutover"]["webhooks"]["unlock"] |= {"timeout": "5s", "retries": 3}
     wanted["notifications"][0]["tokenSecretRef"]["key"] = "token"

@@ -19,7 +19,7 @@ from tests.support.waits import PATIENCE_SECONDS, wait_until
 class Table:
     """One whose rows are in."""
 
-    id, deferred, copied = "t", True, True
+    id, deferred, copied, let_go = "t", True, True, False
 
 
 class SleepingBuilds(IndexBuilds):
